@@ -1,0 +1,144 @@
+package process
+
+import (
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/core/proto"
+)
+
+// World is everything the lock manager needs from outside. Its methods are
+// called with a shard's mutex held: they append to memory and return; they
+// never wait, do I/O or call back into the Process. What they were given by
+// pointer is the caller's again when they return.
+//
+// For each peer and role, messages must be delivered in the order of the calls.
+type World interface {
+	// Send queues m for process to. role ToMaster goes over the connection this
+	// process opened to `to`; ToOwner over the one `to` opened to us, kept until
+	// it does.
+	Send(to proto.ProcID, role proto.Role, m *proto.Msg)
+
+	// SendAgent queues m for the agent, whoever holds the role; while there is
+	// none it is dropped (Connected repeats what still matters).
+	SendAgent(m *proto.Msg)
+
+	// Complete delivers the outcome of a request that had answered
+	// dlm.Pending, exactly once per such request.
+	Complete(c *Completion)
+
+	// Blocking delivers a blocking notification for an own lock.
+	Blocking(n *Notice)
+
+	// Discard withdraws the undelivered blocking notification of an own lock.
+	// It reports false when there was none any more.
+	Discard(id proto.LockID) bool
+}
+
+// Completion is the outcome of a request.
+type Completion struct {
+	Token  uint64 // as given with the request
+	Async  bool   // LockRequest.Async or ConvertRequest.Async was set
+	Lock   proto.LockID
+	Status dlm.Status
+	Read   bool // Value is the resource's value and goes to the caller
+	Value  proto.Value
+	User   User       // of the completed request (async only)
+	Info   proto.Info // of a query
+}
+
+// Notice is a blocking notification.
+type Notice struct {
+	Lock proto.LockID
+	Mode mode.Mode // requested by the blocked request
+	Hint uint64    // of the blocked request
+	User User      // of the lock that blocks
+}
+
+// User is what the caller gave and gets back; opaque here.
+type User struct {
+	NotPrm  uint64
+	Hint    uint64
+	BlkRtn  uint64 // 0 = no blocking notifications
+	CplRtn  uint64
+	ValB    uint64
+	Timeout uint32 // hundredths of a second
+}
+
+// Journal keeps the records of resources that others use too, where they
+// outlive this process. Methods are called with a shard's mutex held.
+type Journal interface {
+	// Open reserves a place. It fails when the space is exhausted; the request
+	// that needed it is then refused with dlm.InsfMem.
+	Open() (slot uint32, err error)
+	// Write replaces the record; a torn write leaves the previous one.
+	Write(slot uint32, r *proto.Record)
+	// Close frees the place.
+	Close(slot uint32)
+	// Peer notes that p uses locks mastered here, before its first request is
+	// answered. It fails like Open.
+	Peer(p proto.ProcID) error
+}
+
+// LockRequest is dlm_lock and dlm_quelock.
+type LockRequest struct {
+	Space  proto.Namespace // of a root lock
+	Name   proto.Name
+	Parent proto.LockID // 0: root lock
+	Mode   mode.Mode
+	Flags  dlm.Flags
+	User   User
+	Token  uint64
+	Async  bool
+}
+
+// ConvertRequest is dlm_cvt and dlm_quecvt.
+type ConvertRequest struct {
+	Lock  proto.LockID
+	Mode  mode.Mode
+	Flags dlm.Flags
+	Value proto.Value // with dlm.ValB
+	User  User
+	Token uint64
+	Async bool
+}
+
+// UnlockRequest is dlm_unlock of one lock.
+type UnlockRequest struct {
+	Lock  proto.LockID
+	Flags dlm.Flags
+	Value proto.Value
+	Token uint64
+}
+
+// Result is the immediate answer to a request. Status dlm.Pending means that
+// World.Complete will tell.
+type Result struct {
+	Status dlm.Status
+	Lock   proto.LockID
+	Read   bool
+	Value  proto.Value
+	Info   proto.Info
+}
+
+// State is the state of a lock as dlm_lkinfo_t tells it.
+type State uint8
+
+// The states, with the numbers of usr_lk_states_t.
+const (
+	InTransit State = iota
+	Granted
+	Converting
+	Waiting
+)
+
+// LockInfo is what the owner knows of a lock (dlm_lkinfo_t).
+type LockInfo struct {
+	Space     proto.Namespace
+	Name      proto.Name
+	Parent    proto.LockID
+	Requested mode.Mode
+	Granted   mode.Mode
+	State     State
+	Flags     dlm.Flags
+	User      User
+}

@@ -1,0 +1,98 @@
+package proto
+
+import "github.com/godlm/godlm/core/mode"
+
+// Role is the side on which the sender of a message stands. A process opens one
+// connection to each master whose locks it uses; requests and their answers
+// travel there, in order.
+type Role uint8
+
+// The roles.
+const (
+	ToMaster Role = iota // from an owner of locks to their master
+	ToOwner              // from a master to an owner
+)
+
+// Kind is the kind of a message.
+type Kind uint8
+
+// Owner to master.
+const (
+	KRequest Kind = 1 + iota // Assign Root Lock Parent Name Mode Flags Hint Op
+	KConvert                 // Assign Root Lock Mode Flags Hint Op Value
+	KUnlock                  // Assign Root Lock Flags Op Value
+	KCancel                  // Assign Root Lock Flags Op
+	KQuery                   // Assign Root Parent Name Op
+)
+
+// Master to owner.
+const (
+	KGranted   Kind = 16 + iota // Assign Lock Op Mode Arrival Block
+	KQueued                     // Assign Lock Op Arrival
+	KRefused                    // Assign Lock Op Status
+	KUnlocked                   // Assign Lock Op
+	KCancelled                  // Assign Lock Op Status
+	KBlocking                   // Assign Lock Mode Hint
+	KNotMaster                  // Assign Root
+	KInfo                       // Op Info
+)
+
+// Process to agent.
+const (
+	KHello     Kind = 32 + iota // Text (liveness file), Proc (0 for a new process), Flags (protocol version)
+	KLookup                     // Root, Flags: LookupOnly
+	KDrop                       // Root Assign
+	KReport                     // View Root Locks
+	KReportEnd                  // View
+	KInstalled                  // Root Assign
+)
+
+// Agent to process.
+const (
+	KWelcome  Kind = 48 + iota // Proc View
+	KView                      // View Procs
+	KMaster                    // Root Proc Assign; Proc 0: nobody masters it
+	KInstall                   // Image
+	KActivate                  // Root Assign
+	KReject                    // Text: why
+)
+
+// First message on a connection between two processes.
+const (
+	KConnect Kind = 64 + iota // Proc, Flags (protocol version)
+)
+
+// LookupOnly in the Flags of KLookup: tell, but make nobody master.
+const LookupOnly = 1
+
+// Version is the protocol version of KHello and KConnect.
+const Version = 1
+
+// Msg is any message; each kind uses the fields named beside it. Requests carry
+// the assignment under which the sender believes the receiver to be master, and
+// answers the assignment under which they were decided; assignments embed the
+// agent's generation and view, so they order messages as views do (design §7).
+type Msg struct {
+	Kind    Kind
+	Mode    mode.Mode
+	Flags   uint32
+	Op      uint32
+	Status  int32
+	Assign  uint64
+	View    uint64
+	Hint    uint64
+	Arrival uint64
+	Proc    ProcID
+	Lock    LockID
+	Parent  LockID
+	Root    Root
+	Name    Name
+	Value   Value
+	Block   Block
+
+	Text  string
+	Procs []ProcID
+	Locks []LockReport
+	Image *Image
+	Info  Info
+}

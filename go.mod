@@ -1,0 +1,3 @@
+module github.com/godlm/godlm
+
+go 1.26
