@@ -133,7 +133,8 @@ type ImageLock struct {
 	Lock      LockID
 	Granted   mode.Mode
 	Requested mode.Mode // None when nothing is queued
-	Flags     uint32
+	Flags     uint32    // of the latest request
+	Held      uint32    // of the request that was granted last
 	Hint      uint64
 	Arrival   uint64
 	Op        uint32

@@ -1,0 +1,308 @@
+// Package rebuild puts a tree together again after its master died: one pure
+// function from what the survivors report and what the value journals say to a
+// tree image (design §8). Who collects the reports and where the image goes is
+// package agent's; what a grant is, package tree's.
+//
+// A survivor's knowledge can differ from the dead master's in one direction
+// only: answers may be missing. What that means for each unanswered request:
+//
+//   - unlock, and conversions that can never be refused: taken as done. Had the
+//     master not done it, it is done now; had it done so, nothing changes, save
+//     that a value must not be written twice. It was written already if and only
+//     if the journal's stamp is newer than the holder's copy: nobody else could
+//     write in between.
+//   - other conversions and new locks: taken as queued. If the master had granted
+//     them, their owner does not know it and has done nothing under the grant.
+//   - a conversion between CW and PR whose old mode contradicts another survivor's
+//     lock: the contradiction shows that it had been granted.
+//   - requests with DLM_NOQUEUE: left out; their owner asks again.
+package rebuild
+
+import (
+	"sort"
+
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/core/proto"
+)
+
+// Report is one survivor's locks of the tree.
+type Report struct {
+	Proc  proto.ProcID
+	Locks []proto.LockReport
+}
+
+// Input is everything that is known of a tree without a master.
+type Input struct {
+	Root     proto.Root
+	Assign   uint64 // of the new master; newer than every stamp below
+	Reports  []Report
+	Records  []proto.Record          // of this tree, from the journals of its dead masters
+	Alive    func(proto.ProcID) bool // by the current view
+	HostLost bool                    // the journals were lost with the master's host (rule 3)
+}
+
+// assembly is the work in progress.
+type assembly struct {
+	in     *Input
+	im     *proto.Image
+	byName map[child]int32
+	of     map[owned]int32 // resource of each reported lock
+	notes  []note          // per resource
+	seq    uint64
+}
+
+type child struct {
+	parent int32
+	name   proto.Name
+}
+
+type owned struct {
+	proc proto.ProcID
+	lock proto.LockID
+}
+
+// note is what the reports say about one resource's value block.
+type note struct {
+	record  *proto.Record
+	newest  proto.Block // the newest copy among survivors
+	copied  bool        // newest is set
+	guarded bool        // a survivor holds CW or more
+	used    bool        // a lock remains
+	write   *write
+}
+
+// write is a value-block change that an unanswered request carries.
+type write struct {
+	base  proto.Stamp // of the holder's copy
+	flags dlm.Flags
+	value proto.Value
+}
+
+// Assemble makes the image. It has no locks when nobody needs the tree.
+func Assemble(in *Input) *proto.Image {
+	a := &assembly{
+		in:     in,
+		im:     &proto.Image{Root: in.Root, Assign: in.Assign},
+		byName: map[child]int32{},
+		of:     map[owned]int32{},
+	}
+	a.resource(-1, proto.Name{})
+	for i := range in.Reports {
+		a.report(&in.Reports[i])
+	}
+	a.settleMiddle()
+	a.order()
+	a.values()
+	a.prune()
+	return a.im
+}
+
+// resource finds or adds a resource.
+func (a *assembly) resource(parent int32, name proto.Name) int32 {
+	key := child{parent, name}
+	if i, ok := a.byName[key]; ok {
+		return i
+	}
+	i := int32(len(a.im.Resources))
+	d := a.in.Root.Digest()
+	if parent >= 0 {
+		d = a.im.Resources[parent].Digest.Child(&name)
+	}
+	a.im.Resources = append(a.im.Resources, proto.ImageResource{Parent: parent, Name: name, Digest: d})
+	a.byName[key] = i
+	a.notes = append(a.notes, note{record: a.newest(d)})
+	return i
+}
+
+// newest is the newest journal record of the resource. Several dead masters can
+// have one: a tree's next master may die while it is being installed.
+func (a *assembly) newest(d proto.Digest) (best *proto.Record) {
+	for i := range a.in.Records {
+		r := &a.in.Records[i]
+		if r.Resource == d && (best == nil || best.Block.Stamp.Less(r.Block.Stamp)) {
+			best = r
+		}
+	}
+	return best
+}
+
+// report adds one survivor's locks. Parents stand before their sub-locks.
+func (a *assembly) report(rep *Report) {
+	for i := range rep.Locks {
+		l := &rep.Locks[i]
+		res := int32(0)
+		if l.Parent != 0 {
+			parent, ok := a.of[owned{rep.Proc, l.Parent}]
+			if !ok {
+				continue // its owner answers for a lock without a parent
+			}
+			res = a.resource(parent, l.Name)
+		}
+		a.of[owned{rep.Proc, l.Lock}] = res
+		a.lock(rep.Proc, res, l)
+	}
+}
+
+// lock adds one lock in the state that its owner's unanswered request leads to.
+func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
+	n := &a.notes[res]
+	flags := dlm.Flags(l.Flags)
+	granted := l.Granted
+	requested := mode.None
+	held, op := l.Held, l.Op
+	if granted != mode.None && (!n.copied || n.newest.Stamp.Less(l.Block.Stamp)) {
+		n.newest, n.copied = l.Block, true
+	}
+	switch l.Pending {
+	case proto.PendingUnlock:
+		if mode.Writer(granted) && flags&(dlm.ValB|dlm.InvValBlk) != 0 {
+			n.write = &write{l.Block.Stamp, flags, l.Write}
+		}
+		return
+	case proto.PendingConvert:
+		switch {
+		case mode.NotHigher(granted, l.Requested):
+			if mode.OnConvert(granted, l.Requested) == mode.Write && flags&(dlm.ValB|dlm.InvValBlk) != 0 {
+				n.write = &write{l.Block.Stamp, flags, l.Write}
+			}
+			granted, held = l.Requested, l.Flags
+		case flags&dlm.NoQueue == 0:
+			requested = l.Requested
+		default:
+			op = 0 // not done: the owner asks again
+		}
+	case proto.PendingLock:
+		if flags&dlm.NoQueue != 0 {
+			return
+		}
+		requested = l.Requested
+	}
+	a.im.Locks = append(a.im.Locks, proto.ImageLock{
+		Resource: res, Owner: owner, Lock: l.Lock,
+		Granted: granted, Requested: requested,
+		Flags: l.Flags, Held: held, Hint: l.Hint, Arrival: l.Arrival, Op: op,
+	})
+}
+
+// settleMiddle turns conversions between CW and PR that must have been granted
+// into grants.
+func (a *assembly) settleMiddle() {
+	held := make([]mode.Set, len(a.im.Resources))
+	for i := range a.im.Locks {
+		l := &a.im.Locks[i]
+		if l.Requested == mode.None || l.Granted != mode.CW && l.Granted != mode.PR {
+			held[l.Resource] |= mode.Bit(l.Granted)
+		}
+	}
+	for i := range a.im.Locks {
+		l := &a.im.Locks[i]
+		middle := l.Granted == mode.CW && l.Requested == mode.PR || l.Granted == mode.PR && l.Requested == mode.CW
+		if middle && held[l.Resource]&mode.Incompatible(l.Granted) != 0 {
+			l.Granted, l.Requested, l.Held = l.Requested, mode.None, l.Flags
+		}
+	}
+}
+
+// order puts locks in queue order: as the master told it, then those that it
+// never acknowledged. Arrival stamps go on from there.
+func (a *assembly) order() {
+	locks := a.im.Locks
+	sort.SliceStable(locks, func(i, j int) bool {
+		x, y := locks[i].Arrival, locks[j].Arrival
+		if x == 0 || y == 0 {
+			return x != 0 && y == 0
+		}
+		return x < y
+	})
+	for i := range locks {
+		if locks[i].Arrival > a.im.Arrival {
+			a.im.Arrival = locks[i].Arrival
+		}
+	}
+	for i := range locks {
+		l := &locks[i]
+		a.notes[l.Resource].used = true
+		if l.Arrival == 0 && l.Requested != mode.None {
+			a.im.Arrival++
+			l.Arrival = a.im.Arrival
+		}
+		if mode.ProtectsValue(l.Granted) {
+			a.notes[l.Resource].guarded = true
+		}
+	}
+}
+
+// values decides every value block by design §8.
+func (a *assembly) values() {
+	for i := range a.im.Resources {
+		n := &a.notes[i]
+		b := &a.im.Resources[i].Block
+		switch {
+		case n.record != nil: // rule 4: the journal is the truth
+			*b = n.record.Block
+			if w := n.record.Writer; w != 0 && !a.in.Alive(w) {
+				b.Valid = false // rule 2
+				a.stamp(b)
+			}
+		case !a.in.HostLost: // the master had nobody else's lock on it: it is new
+			*b = proto.Block{Valid: true}
+			a.stamp(b)
+		case n.copied: // rule 3
+			*b = n.newest
+			if b.Valid && !n.guarded {
+				b.Valid = false
+				a.stamp(b)
+			}
+		default:
+			*b = proto.Block{}
+			a.stamp(b)
+		}
+		if w := n.write; w != nil && !w.base.Less(b.Stamp) {
+			if w.flags&dlm.InvValBlk != 0 {
+				b.Valid = false
+			} else {
+				b.Value, b.Valid = w.value, true
+			}
+			a.stamp(b)
+		}
+	}
+}
+
+// stamp marks a change made by the assembly itself.
+func (a *assembly) stamp(b *proto.Block) {
+	a.seq++
+	b.Stamp = proto.Stamp{Assign: a.in.Assign, Seq: a.seq}
+}
+
+// prune leaves out resources that no lock needs, whose time is over.
+func (a *assembly) prune() {
+	res := a.im.Resources
+	keep := make([]bool, len(res))
+	keep[0] = true
+	for i := len(res) - 1; i > 0; i-- {
+		if a.notes[i].used {
+			keep[i] = true
+		}
+		if keep[i] {
+			keep[res[i].Parent] = true
+		}
+	}
+	moved := make([]int32, len(res))
+	out := res[:0]
+	for i := range res {
+		if !keep[i] {
+			continue
+		}
+		r := res[i]
+		if r.Parent >= 0 {
+			r.Parent = moved[r.Parent]
+		}
+		moved[i] = int32(len(out))
+		out = append(out, r)
+	}
+	a.im.Resources = out
+	for i := range a.im.Locks {
+		a.im.Locks[i].Resource = moved[a.im.Locks[i].Resource]
+	}
+}

@@ -1,0 +1,114 @@
+package tree
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/core/proto"
+)
+
+// Install makes the tree that an image describes. Nothing is granted yet:
+// Activate does that. lock is called for every lock and gives the structure to
+// use for it, since the master's own locks live in its lock table.
+func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, lock func(*proto.ImageLock) *Lock) (*Tree, error) {
+	t := New(im.Root, im.Assign, self, sink, journal)
+	t.arrival = im.Arrival
+	res := make([]*Resource, len(im.Resources))
+	for i := range im.Resources {
+		ir := &im.Resources[i]
+		switch {
+		case i == 0 && ir.Parent == -1:
+			res[i] = &t.root
+		case i > 0 && ir.Parent >= 0 && int(ir.Parent) < i:
+			if res[i] = t.sub(res[ir.Parent], &ir.Name); res[i] == nil {
+				return nil, fmt.Errorf("image of tree %x: deeper than %d levels", t.Digest, MaxDepth)
+			}
+		default:
+			return nil, fmt.Errorf("image of tree %x: resource %d has parent %d", t.Digest, i, ir.Parent)
+		}
+		res[i].Block = ir.Block
+		// A stamp of this assignment was given by the assembly; go on from it.
+		if s := ir.Block.Stamp; s.Assign == t.Assign && s.Seq > t.seq {
+			t.seq = s.Seq
+		}
+	}
+	for i := range im.Locks {
+		il := &im.Locks[i]
+		if il.Resource < 0 || int(il.Resource) >= len(res) {
+			return nil, fmt.Errorf("image of tree %x: lock %d on resource %d", t.Digest, i, il.Resource)
+		}
+		l := lock(il)
+		l.Owner, l.ID = il.Owner, il.Lock
+		l.Flags, l.Held = dlm.Flags(il.Flags), dlm.Flags(il.Held)
+		l.Hint, l.Op, l.Arrival = il.Hint, il.Op, il.Arrival
+		l.Granted, l.place = mode.None, Nowhere
+		r := res[il.Resource]
+		if err := r.enter(l); err != nil {
+			return nil, err
+		}
+		if il.Granted != mode.None {
+			r.hold(l, il.Granted)
+		}
+		l.Requested = il.Requested
+		switch {
+		case il.Requested == mode.None:
+			l.Requested = il.Granted
+			r.place(l, InGranted)
+		case il.Granted != mode.None:
+			r.place(l, InConverting)
+		default:
+			r.place(l, InWaiting)
+		}
+	}
+	return t, nil
+}
+
+// Activate grants what can be granted in an installed tree and tells holders
+// again whom they block: notices may have died with the old master.
+func (t *Tree) Activate() {
+	t.each(func(r *Resource) {
+		for l := r.granted.head; l != nil; l = l.next {
+			l.fresh = true
+		}
+		r.scan()
+	})
+}
+
+// Discard takes the tree out of the value journal; it is not used afterwards.
+func (t *Tree) Discard() {
+	t.each(func(r *Resource) {
+		if r.journaled {
+			t.journal.Close(r.slot)
+			r.journaled = false
+		}
+	})
+}
+
+// each visits every resource in an order that does not depend on a map's.
+func (t *Tree) each(fn func(*Resource)) {
+	all := make([]*Resource, 0, len(t.below)+1)
+	all = append(all, &t.root)
+	for _, r := range t.below {
+		all = append(all, r)
+	}
+	sub := all[1:]
+	sort.Slice(sub, func(i, j int) bool { return string(sub[i].Digest[:]) < string(sub[j].Digest[:]) })
+	for _, r := range all {
+		fn(r)
+	}
+}
+
+// EachLock visits every lock: granted, then converting, then waiting, in order.
+func (t *Tree) EachLock(fn func(*Lock)) {
+	t.each(func(r *Resource) {
+		for _, q := range [...]*Lock{r.granted.head, r.converting.head, r.waiting.head} {
+			for l := q; l != nil; {
+				next := l.next
+				fn(l)
+				l = next
+			}
+		}
+	})
+}
