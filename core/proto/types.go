@@ -110,6 +110,7 @@ type LockReport struct {
 	Granted   mode.Mode
 	Requested mode.Mode // of the pending request
 	Flags     uint32    // dlm.Flags of the latest request
+	Held      uint32    // dlm.Flags of the request that was granted last
 	Hint      uint64
 	Arrival   uint64 // the master's arrival stamp, 0 when never told
 	Op        uint32

@@ -1,0 +1,431 @@
+// Package agent is the agent's part of the lock manager: which processes live,
+// which of them masters which root, and how a tree whose master died gets a new
+// one (design §6–§8). It knows no lock mode and decides no request; it has no
+// goroutine, clock or socket. One Agent serves one incarnation of the role: a
+// successor starts from the directory and the live processes.
+//
+// A tree without a living master goes through these states:
+//
+//	lost ──(all needed reports are here)──► placing ──KInstalled──► mastered
+//	  ▲                                        │
+//	  └───────────── the new master died ◄─────┘
+//
+// The order at the end is what makes a second death harmless: the new master has
+// written its own value journal before it says KInstalled; then the directory
+// names it; then the dead master's records are retired; then it may serve.
+package agent
+
+import (
+	"sort"
+
+	"github.com/godlm/godlm/core/process"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/rebuild"
+)
+
+// World is what an agent needs from outside. The methods append to memory or
+// write to mapped files; none waits.
+type World interface {
+	// Send queues m for a process, in order. It is dropped when the process is
+	// not connected.
+	Send(to proto.ProcID, m *proto.Msg)
+	// Records are the value journal of a dead process.
+	Records(dead proto.ProcID) []proto.Record
+	// Peers are the processes that may have locks mastered by the dead one; all
+	// says that everybody may.
+	Peers(dead proto.ProcID) (peers []proto.ProcID, all bool)
+	// Retire makes a dead process's records of a tree void before it returns.
+	Retire(dead proto.ProcID, tree proto.Digest)
+	// Forget says that nothing of a dead process is needed any more.
+	Forget(dead proto.ProcID)
+	// Directory keeps who masters what; it outlives the agent.
+	Directory
+}
+
+// Directory is the lasting map from roots to masters.
+type Directory interface {
+	// Put stores e before it returns. It fails when there is no room.
+	Put(e Entry) error
+	Delete(tree proto.Digest)
+}
+
+// Entry is one line of the directory.
+type Entry struct {
+	Tree   proto.Digest
+	Master proto.ProcID
+	Assign uint64
+}
+
+// Agent is one incarnation of the agent role.
+type Agent struct {
+	world     World
+	view      uint64
+	assign    uint64
+	live      map[proto.ProcID]bool
+	connected map[proto.ProcID]bool
+	dead      map[proto.ProcID]bool // with files that may still be needed
+	dir       map[proto.Digest]*tree
+	lost      map[proto.Digest]*tree // those without a living master
+	awaited   map[proto.ProcID]bool  // whose reports of this view are missing
+	reports   map[proto.Digest][]rebuild.Report
+	roots     map[proto.Digest]proto.Root
+}
+
+// tree is what the agent knows of one root.
+type tree struct {
+	digest  proto.Digest
+	master  proto.ProcID
+	assign  uint64
+	placing proto.ProcID // being installed there
+	next    uint64       // assignment of that installation
+	asking  []asker
+}
+
+type asker struct {
+	proc proto.ProcID
+	root proto.Root
+	only bool
+}
+
+// New starts an incarnation. view is its first view and higher than any before;
+// live and dead are the processes that the runtime directory knows.
+func New(w World, view uint64, live, dead []proto.ProcID, dir []Entry) *Agent {
+	a := &Agent{
+		world: w, view: view + 1, assign: view,
+		live:      map[proto.ProcID]bool{},
+		connected: map[proto.ProcID]bool{},
+		dead:      map[proto.ProcID]bool{},
+		dir:       map[proto.Digest]*tree{},
+		reports:   map[proto.Digest][]rebuild.Report{},
+		roots:     map[proto.Digest]proto.Root{},
+	}
+	for _, p := range live {
+		a.live[p] = true
+	}
+	for _, p := range dead {
+		a.dead[p] = true
+	}
+	for _, e := range dir {
+		a.dir[e.Tree] = &tree{digest: e.Tree, master: e.Master, assign: e.Assign}
+	}
+	// A predecessor may have died between naming a new master and retiring what
+	// the old one left.
+	for _, d := range sorted(a.dead) {
+		for _, r := range a.world.Records(d) {
+			if t := a.dir[r.Tree]; t == nil || a.live[t.master] {
+				a.world.Retire(d, r.Tree)
+			}
+		}
+	}
+	a.startRecovery()
+	return a
+}
+
+// View is the current view.
+func (a *Agent) View() uint64 { return a.view }
+
+// Live are the live processes, in order.
+func (a *Agent) Live() []proto.ProcID { return sorted(a.live) }
+
+// Join admits a new process: its name is the number of the view it starts.
+func (a *Agent) Join() (id proto.ProcID, view uint64) {
+	a.view++
+	id = proto.ProcID(a.view)
+	a.live[id] = true
+	return id, a.view
+}
+
+// Connected says that a live process has reached this agent. It is told the view
+// and reports what it has on trees without a master.
+func (a *Agent) Connected(p proto.ProcID) {
+	if !a.live[p] {
+		return
+	}
+	a.connected[p] = true
+	a.sendView(p)
+}
+
+func (a *Agent) sendView(p proto.ProcID) {
+	a.world.Send(p, &proto.Msg{Kind: proto.KView, View: a.view, Procs: a.Live()})
+}
+
+// Dead says that a process is proven to have ended.
+func (a *Agent) Dead(p proto.ProcID) {
+	if !a.live[p] {
+		return
+	}
+	delete(a.live, p)
+	delete(a.connected, p)
+	a.dead[p] = true
+	a.view++
+	for _, t := range a.dir {
+		kept := t.asking[:0]
+		for _, q := range t.asking {
+			if q.proc != p {
+				kept = append(kept, q)
+			}
+		}
+		t.asking = kept
+		if t.placing == p {
+			t.placing = 0
+		}
+	}
+	for _, x := range sorted(a.connected) {
+		a.sendView(x)
+	}
+	a.startRecovery()
+}
+
+// startRecovery finds the trees without a living master and whose reports they
+// need. Reports made for earlier views are asked for again.
+func (a *Agent) startRecovery() {
+	clear(a.reports)
+	clear(a.roots)
+	a.lost = map[proto.Digest]*tree{}
+	a.awaited = map[proto.ProcID]bool{}
+	masters := map[proto.ProcID]bool{}
+	for d, t := range a.dir {
+		if !a.live[t.master] {
+			masters[t.master] = true
+			if t.placing == 0 {
+				a.lost[d] = t
+			}
+		}
+	}
+	if len(a.lost) > 0 {
+		// Peers of every dead process count: a tree's journal may be spread over
+		// several that died while it was being placed.
+		for d := range a.dead {
+			peers, all := a.world.Peers(d)
+			if all {
+				peers = sorted(a.live)
+			}
+			for _, p := range peers {
+				if a.live[p] {
+					a.awaited[p] = true
+				}
+			}
+		}
+	}
+	a.forgetDead()
+	a.advance()
+}
+
+// forgetDead lets go of dead processes that no tree without a master needs.
+func (a *Agent) forgetDead() {
+	for _, t := range a.dir {
+		if !a.live[t.master] {
+			return
+		}
+	}
+	for _, d := range sorted(a.dead) {
+		a.world.Forget(d)
+		delete(a.dead, d)
+	}
+}
+
+// FromProcess takes a message of a live process.
+func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
+	if !a.live[p] {
+		return
+	}
+	switch m.Kind {
+	case proto.KLookup:
+		a.lookup(asker{p, m.Root, m.Flags&proto.LookupOnly != 0})
+	case proto.KDrop:
+		a.dropped(p, m)
+	case proto.KReport:
+		if m.View == a.view {
+			d := m.Root.Digest()
+			a.roots[d] = m.Root
+			a.reports[d] = append(a.reports[d], rebuild.Report{Proc: p, Locks: append([]proto.LockReport(nil), m.Locks...)})
+		}
+	case proto.KReportEnd:
+		if m.View == a.view {
+			delete(a.awaited, p)
+			a.advance()
+		}
+	case proto.KInstalled:
+		a.installed(p, m)
+	}
+}
+
+// lookup answers who masters a root, now or when it is known.
+func (a *Agent) lookup(q asker) {
+	d := q.root.Digest()
+	t := a.dir[d]
+	switch {
+	case t == nil && q.only:
+		a.answer(q, 0, 0)
+	case t == nil:
+		t = &tree{digest: d}
+		a.dir[d] = t
+		a.appoint(t, q)
+	case !a.live[t.master]:
+		t.asking = append(t.asking, q)
+	case t.master == q.proc:
+		// It has given the tree up, or never heard that it got it. In both cases
+		// it starts anew, so that stamps go on (design §4).
+		a.appoint(t, q)
+	default:
+		a.answer(q, t.master, t.assign)
+	}
+}
+
+// appoint makes the asker master of an empty tree.
+func (a *Agent) appoint(t *tree, q asker) {
+	a.assign++
+	if a.world.Put(Entry{t.digest, q.proc, a.assign}) != nil {
+		if t.master == 0 {
+			delete(a.dir, t.digest)
+		}
+		a.answer(q, 0, process.DirectoryFull)
+		return
+	}
+	t.master, t.assign = q.proc, a.assign
+	a.answer(q, t.master, t.assign)
+}
+
+func (a *Agent) answer(q asker, master proto.ProcID, assign uint64) {
+	a.world.Send(q.proc, &proto.Msg{Kind: proto.KMaster, Root: q.root, Proc: master, Assign: assign})
+}
+
+// dropped: a master gives a tree up.
+func (a *Agent) dropped(p proto.ProcID, m *proto.Msg) {
+	d := m.Root.Digest()
+	t := a.dir[d]
+	switch {
+	case t == nil:
+	case t.placing == p && t.next == m.Assign:
+		t.placing = 0
+		a.lost[d] = t
+		a.reportAgain()
+	case t.master == p && t.assign == m.Assign:
+		a.world.Delete(d)
+		delete(a.dir, d)
+	}
+}
+
+// reportAgain starts a new view without a death, for trees whose placing failed.
+func (a *Agent) reportAgain() {
+	a.view++
+	for _, x := range sorted(a.connected) {
+		a.sendView(x)
+	}
+	a.startRecovery()
+}
+
+// advance places the lost trees once every needed report is here.
+func (a *Agent) advance() {
+	if len(a.awaited) > 0 || len(a.lost) == 0 {
+		return
+	}
+	lost := make([]proto.Digest, 0, len(a.lost))
+	for d := range a.lost {
+		lost = append(lost, d)
+	}
+	sort.Slice(lost, func(i, j int) bool { return string(lost[i][:]) < string(lost[j][:]) })
+	records := map[proto.Digest][]proto.Record{}
+	for _, d := range sorted(a.dead) {
+		for _, r := range a.world.Records(d) {
+			records[r.Tree] = append(records[r.Tree], r)
+		}
+	}
+	for _, d := range lost {
+		a.placeTree(a.lost[d], records[d])
+	}
+	clear(a.lost)
+	clear(a.reports)
+	a.forgetDead()
+}
+
+// placeTree puts one tree together and sends it to its new master.
+func (a *Agent) placeTree(t *tree, records []proto.Record) {
+	reports := a.reports[t.digest]
+	var im *proto.Image
+	if len(reports) > 0 {
+		sort.Slice(reports, func(i, j int) bool { return reports[i].Proc < reports[j].Proc })
+		a.assign++
+		im = rebuild.Assemble(&rebuild.Input{
+			Root: a.roots[t.digest], Assign: a.assign, Reports: reports, Records: records,
+			Alive: func(p proto.ProcID) bool { return a.live[p] },
+		})
+	}
+	if im == nil || len(im.Locks) == 0 {
+		a.free(t)
+		return
+	}
+	t.placing, t.next = mostLocks(im), im.Assign
+	a.world.Send(t.placing, &proto.Msg{Kind: proto.KInstall, Image: im})
+}
+
+// mostLocks is the owner of the most locks, the oldest among equals.
+func mostLocks(im *proto.Image) (best proto.ProcID) {
+	count := map[proto.ProcID]int{}
+	for i := range im.Locks {
+		count[im.Locks[i].Owner]++
+	}
+	for p, n := range count {
+		if best == 0 || n > count[best] || n == count[best] && p < best {
+			best = p
+		}
+	}
+	return best
+}
+
+// free ends a tree that nobody needs; who asks for it starts a new one.
+func (a *Agent) free(t *tree) {
+	a.retire(t.digest)
+	a.world.Delete(t.digest)
+	delete(a.dir, t.digest)
+	for _, q := range t.asking {
+		a.lookup(q)
+	}
+}
+
+func (a *Agent) retire(d proto.Digest) {
+	for _, p := range sorted(a.dead) {
+		a.world.Retire(p, d)
+	}
+}
+
+// installed: the new master holds the tree and its journal; it may serve.
+func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
+	d := m.Root.Digest()
+	t := a.dir[d]
+	switch {
+	case t == nil:
+		return
+	case t.placing == p && t.next == m.Assign:
+		if a.world.Put(Entry{d, p, m.Assign}) != nil {
+			// The entry exists, so that it is replaced in place and needs no room.
+			return
+		}
+		t.master, t.assign, t.placing = p, m.Assign, 0
+		a.retire(d)
+	case t.master == p && t.assign == m.Assign:
+		// A predecessor of this agent got as far as naming it.
+	default:
+		return
+	}
+	a.world.Send(p, &proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign})
+	asking := t.asking
+	t.asking = nil
+	for _, q := range asking {
+		if q.proc == p {
+			a.answer(q, t.master, t.assign)
+		} else {
+			a.lookup(q)
+		}
+	}
+	a.forgetDead()
+}
+
+func sorted(set map[proto.ProcID]bool) []proto.ProcID {
+	out := make([]proto.ProcID, 0, len(set))
+	for p := range set {
+		out = append(out, p)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
+	return out
+}

@@ -1,0 +1,209 @@
+package process
+
+import (
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/core/proto"
+)
+
+// take makes a grant true on the owner's side and puts the answer into c.
+func (s *shard) take(l *lock, b *proto.Block, c *Completion) {
+	a := &l.ask
+	flags := dlm.Flags(a.flags)
+	*c = Completion{Token: a.token, Async: a.async, Lock: l.ID, Status: dlm.Success, User: a.user}
+	if flags&dlm.SyncSts != 0 && !a.waited && (!a.async || l.root.where == local) {
+		c.Status = dlm.Synch
+	}
+	if flags&dlm.ValB != 0 {
+		if !b.Valid {
+			c.Status += dlm.SuccValNotValid - dlm.Success
+		}
+		if mode.OnConvert(l.granted, a.mode) == mode.Read {
+			c.Read, c.Value = true, b.Value
+		}
+	}
+	l.granted, l.held, l.user, l.block = a.mode, a.flags, a.user, *b
+	l.ask = ask{}
+	if l.noticed != mode.None && mode.Compatible(l.granted, l.noticed) {
+		s.discardNotice(l)
+	}
+}
+
+// granted answers a request that had been pending.
+func (s *shard) granted(l *lock, b *proto.Block) {
+	detached, isNew := l.ask.detached, l.ask.kind == proto.PendingLock
+	s.take(l, b, &s.done)
+	if !detached {
+		s.p.world.Complete(&s.done)
+		return
+	}
+	if isNew && !l.unlock.active {
+		l.unlock = unlocking{active: true, silent: true, op: l.root.nextOp()}
+		l.root.carryUnlock(l)
+	}
+}
+
+// refuse answers a pending request with an error. A new lock ends; a conversion
+// leaves the lock as it was (spec §4.8).
+func (s *shard) refuse(l *lock, st dlm.Status) {
+	a := l.ask
+	l.ask = ask{}
+	if a.kind == proto.PendingNothing {
+		return
+	}
+	if !a.detached {
+		s.done = Completion{Token: a.token, Async: a.async, Lock: l.ID, Status: st, User: a.user}
+		s.p.world.Complete(&s.done)
+	}
+	if a.kind == proto.PendingLock {
+		s.freeLock(l)
+	}
+}
+
+// cancelled ends a request that its master has withdrawn (D-20).
+func (s *shard) cancelled(l *lock) {
+	switch {
+	case l.ask.expired:
+		s.refuse(l, dlm.Timeout)
+	case l.ask.kind == proto.PendingConvert:
+		s.refuse(l, dlm.Cancel)
+	default:
+		s.refuse(l, dlm.Abort)
+	}
+}
+
+// answerLeftovers completes whatever still waits for an answer about a lock that
+// ends: its request with dlm.Abort, its unlock with success.
+func (s *shard) answerLeftovers(l *lock) {
+	a, u := l.ask, l.unlock
+	l.ask, l.unlock = ask{}, unlocking{}
+	if a.kind != proto.PendingNothing && !a.detached {
+		s.done = Completion{Token: a.token, Async: a.async, Lock: l.ID, Status: dlm.Abort, User: a.user}
+		s.p.world.Complete(&s.done)
+	}
+	s.answerCancels(l, dlm.Success, a.kind == proto.PendingNothing)
+	if u.active && !u.silent {
+		s.done = Completion{Token: u.token, Lock: l.ID, Status: dlm.Success}
+		s.p.world.Complete(&s.done)
+	}
+}
+
+// answerCancels tells all who asked to cancel. When there was nothing left to
+// cancel and the lock is gone, its handle is no longer one.
+func (s *shard) answerCancels(l *lock, st dlm.Status, gone bool) {
+	if gone {
+		st = dlm.IvLockID
+	}
+	l.cancel.active = false
+	for _, token := range l.cancels {
+		s.done = Completion{Token: token, Lock: l.ID, Status: st}
+		s.p.world.Complete(&s.done)
+	}
+	l.cancels = l.cancels[:0]
+}
+
+// blocking queues a notification, unless one is still undelivered or it is
+// already out of date (D-33).
+func (s *shard) blocking(l *lock, m mode.Mode, hint uint64) {
+	if l.noticed != mode.None || l.unlock.active || l.user.BlkRtn == 0 || mode.Compatible(l.granted, m) {
+		return
+	}
+	l.noticed = m
+	s.notice = Notice{Lock: l.ID, Mode: m, Hint: hint, User: l.user}
+	s.p.world.Blocking(&s.notice)
+}
+
+func (s *shard) discardNotice(l *lock) {
+	if l.noticed != mode.None {
+		s.p.world.Discard(l.ID)
+		l.noticed = mode.None
+	}
+}
+
+// Delivered says that the lock's blocking notification was handed to the program.
+func (p *Process) Delivered(id proto.LockID) {
+	s := p.shardOfLock(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lookup(id); l != nil {
+		l.noticed = mode.None
+	}
+}
+
+// fromMaster takes a master's answer.
+func (p *Process) fromMaster(from proto.ProcID, m *proto.Msg) {
+	if m.Kind == proto.KNotMaster {
+		p.notMaster(m)
+		return
+	}
+	if m.Kind == proto.KInfo {
+		p.queryAnswered(m)
+		return
+	}
+	s := p.shardOfLock(m.Lock)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lookup(m.Lock)
+	if l == nil || !l.root.trusts(from, m.Assign) {
+		return
+	}
+	current := l.ask.kind != proto.PendingNothing && uint32(l.ask.op) == m.Op
+	switch m.Kind {
+	case proto.KGranted:
+		if current {
+			s.granted(l, &m.Block)
+		}
+	case proto.KQueued:
+		if current {
+			l.ask.wait(m.Arrival)
+		}
+	case proto.KRefused:
+		if current {
+			s.refuse(l, dlm.Status(m.Status))
+		}
+	case proto.KUnlocked:
+		if l.unlock.active && uint32(l.unlock.op) == m.Op {
+			s.freeLock(l)
+		}
+	case proto.KCancelled:
+		s.cancelAnswered(l, m)
+	case proto.KBlocking:
+		s.blocking(l, m.Mode, m.Hint)
+	}
+}
+
+// trusts reports whether a message is from the tree's master. A newer assignment
+// than the known one shows that the tree has a new master, who has all that this
+// process reported.
+func (r *root) trusts(from proto.ProcID, assign uint64) bool {
+	switch {
+	case r.where == remote && r.assign == assign && r.master == from:
+		return true
+	case assign > r.assign && (r.where == remote || r.where == orphan):
+		r.asked = lookupNone
+		r.becomeRemote(from, assign)
+		return true
+	}
+	return false
+}
+
+func (s *shard) cancelAnswered(l *lock, m *proto.Msg) {
+	if !l.cancel.active || uint32(l.cancel.op) != m.Op {
+		return
+	}
+	st := dlm.Status(m.Status)
+	l.cancel.active = false
+	if st == dlm.Success && l.ask.kind == proto.PendingNothing {
+		st = dlm.CancelGrant
+	}
+	tokens := append([]uint64(nil), l.cancels...)
+	l.cancels = l.cancels[:0]
+	id := l.ID
+	if st == dlm.Success {
+		s.cancelled(l)
+	}
+	for _, token := range tokens {
+		s.done = Completion{Token: token, Lock: id, Status: st}
+		s.p.world.Complete(&s.done)
+	}
+}

@@ -1,0 +1,261 @@
+package process
+
+import (
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/tree"
+)
+
+// FromPeer takes a message of another process. role is the side on which the
+// sender stands.
+func (p *Process) FromPeer(from proto.ProcID, role proto.Role, m *proto.Msg) {
+	if p.lost.Load() {
+		return
+	}
+	if role == proto.ToOwner {
+		p.fromMaster(from, m)
+		return
+	}
+	s := p.shardOf(&m.Root)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.roots[m.Root]
+	switch {
+	case r == nil || r.where != local && r.asked == lookupNone && r.where != installing:
+		s.refuseRoot(from, m, true)
+	case r.where != local:
+		if m.Assign < r.assign {
+			s.refuseRoot(from, m, false)
+			return
+		}
+		r.held = append(r.held, heldMsg{from, *m})
+	default:
+		r.fromOwner(from, m)
+	}
+}
+
+// refuseRoot answers that this process does not master the root. When the
+// directory may still believe it does, it is told too.
+func (s *shard) refuseRoot(to proto.ProcID, m *proto.Msg, tell bool) {
+	key, assign := m.Root, m.Assign
+	if tell {
+		d := s.compose(proto.KDrop)
+		d.Root, d.Assign = key, assign
+		s.p.world.SendAgent(d)
+	}
+	a := s.compose(proto.KNotMaster)
+	a.Root, a.Assign = key, assign
+	s.p.world.Send(to, proto.ToOwner, a)
+}
+
+// fromOwner decides a request of another process on a tree mastered here.
+func (r *root) fromOwner(from proto.ProcID, m *proto.Msg) {
+	s := r.shard
+	if r.where != local || m.Assign != r.assign {
+		s.refuseRoot(from, m, r.where != local)
+		return
+	}
+	if m.Kind == proto.KRequest && r.tree.Idle() && r.ownCount == 0 && len(r.queries) == 0 {
+		// An idle tree goes to whoever asks next (design §5).
+		s.drop(r)
+		s.refuseRoot(from, m, true)
+		return
+	}
+	switch m.Kind {
+	case proto.KRequest:
+		r.foreignRequest(from, m)
+	case proto.KConvert:
+		r.foreignConvert(from, m)
+	case proto.KUnlock:
+		r.foreignUnlock(from, m)
+	case proto.KCancel:
+		r.foreignCancel(from, m)
+	case proto.KQuery:
+		r.foreignQuery(from, m)
+	}
+}
+
+// answer starts an answer about a lock of another process.
+func (r *root) answer(k proto.Kind, id proto.LockID, op uint32) *proto.Msg {
+	a := r.shard.compose(k)
+	a.Assign, a.Lock, a.Op = r.assign, id, op
+	return a
+}
+
+func (r *root) reply(to proto.ProcID, a *proto.Msg) {
+	r.shard.p.world.Send(to, proto.ToOwner, a)
+}
+
+func (r *root) sendGranted(t *tree.Lock) {
+	a := r.answer(proto.KGranted, t.ID, t.Op)
+	a.Mode, a.Arrival, a.Block = t.Granted, t.Arrival, t.Res.Block
+	r.reply(t.Owner, a)
+}
+
+func (r *root) sendQueued(t *tree.Lock) {
+	a := r.answer(proto.KQueued, t.ID, t.Op)
+	a.Arrival = t.Arrival
+	r.reply(t.Owner, a)
+}
+
+func (r *root) sendRefused(to proto.ProcID, m *proto.Msg, st dlm.Status) {
+	a := r.answer(proto.KRefused, m.Lock, m.Op)
+	a.Status = int32(st)
+	r.reply(to, a)
+}
+
+// sendStanding answers a request that was done before (design §7).
+func (r *root) sendStanding(t *tree.Lock) {
+	if t.Place() == tree.InGranted {
+		r.sendGranted(t)
+	} else {
+		r.sendQueued(t)
+	}
+}
+
+func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
+	key := owned{from, m.Lock}
+	if t := r.foreign[key]; t != nil {
+		r.sendStanding(t)
+		return
+	}
+	s := r.shard
+	if err := s.p.notePeer(from); err != nil {
+		r.sendRefused(from, m, dlm.InsfMem)
+		return
+	}
+	var parent *tree.Lock
+	if m.Parent != 0 {
+		if parent = r.foreign[owned{from, m.Parent}]; parent == nil {
+			r.sendRefused(from, m, dlm.ParNotGrant)
+			return
+		}
+	}
+	t := s.foreignLock()
+	t.Owner, t.ID, t.Op = from, m.Lock, m.Op
+	t.Requested, t.Flags, t.Hint = m.Mode, dlm.Flags(m.Flags), m.Hint
+	switch st := r.tree.Request(t, parent, &m.Name); st {
+	case dlm.Synch:
+		r.foreign[key] = t
+		r.sendGranted(t)
+	case dlm.Pending:
+		r.foreign[key] = t
+		r.sendQueued(t)
+	default:
+		s.freeForeign(t)
+		r.sendRefused(from, m, st)
+	}
+}
+
+func (r *root) foreignConvert(from proto.ProcID, m *proto.Msg) {
+	t := r.foreign[owned{from, m.Lock}]
+	switch {
+	case t == nil:
+		r.sendRefused(from, m, dlm.IvLockID)
+		return
+	case t.Op == m.Op:
+		r.sendStanding(t)
+		return
+	}
+	switch st := r.tree.Convert(t, &tree.Conversion{
+		Mode: m.Mode, Flags: dlm.Flags(m.Flags), Hint: m.Hint, Op: m.Op, Value: &m.Value,
+	}); st {
+	case dlm.Synch:
+		r.sendGranted(t)
+		t.Res.Settle()
+	case dlm.Pending:
+		r.sendQueued(t)
+	default:
+		r.sendRefused(from, m, st)
+	}
+}
+
+func (r *root) foreignUnlock(from proto.ProcID, m *proto.Msg) {
+	key := owned{from, m.Lock}
+	id, op := m.Lock, m.Op
+	// An unknown lock has been unlocked by this very request before.
+	if t := r.foreign[key]; t != nil {
+		delete(r.foreign, key)
+		r.tree.Unlock(t, dlm.Flags(m.Flags), &m.Value)
+		r.shard.freeForeign(t)
+	}
+	r.reply(from, r.answer(proto.KUnlocked, id, op))
+}
+
+func (r *root) foreignCancel(from proto.ProcID, m *proto.Msg) {
+	key := owned{from, m.Lock}
+	st := dlm.CancelGrant
+	var res *tree.Resource
+	t := r.foreign[key]
+	if t != nil {
+		res = t.Res
+		if st = r.tree.Cancel(t, dlm.Flags(m.Flags)); st == dlm.Success && t.Res == nil {
+			delete(r.foreign, key)
+			r.shard.freeForeign(t)
+			res = nil
+		}
+	}
+	a := r.answer(proto.KCancelled, m.Lock, m.Op)
+	a.Status = int32(st)
+	r.reply(from, a)
+	if st == dlm.Success && res != nil {
+		res.Settle()
+	}
+}
+
+func (r *root) foreignQuery(from proto.ProcID, m *proto.Msg) {
+	var parent *tree.Lock
+	if m.Parent != 0 {
+		parent = r.foreign[owned{from, m.Parent}]
+	}
+	a := r.answer(proto.KInfo, 0, m.Op)
+	a.Info = r.describe(m.Parent != 0, parent, &m.Name)
+	r.reply(from, a)
+}
+
+// describe looks a resource up; one that does not exist is described as such.
+func (r *root) describe(below bool, parent *tree.Lock, name *proto.Name) proto.Info {
+	res := r.tree.RootResource()
+	if below {
+		if parent == nil || parent.Res == nil {
+			return proto.Info{}
+		}
+		if res = r.tree.Find(parent.Res, name); res == nil {
+			return proto.Info{}
+		}
+	}
+	n := res.Info()
+	if !n.Exists {
+		return proto.Info{}
+	}
+	return n
+}
+
+// dropDead takes the locks of dead processes out of a tree mastered here.
+func (r *root) dropDead() {
+	s := r.shard
+	var dead []*tree.Lock
+	verdict := map[proto.ProcID]bool{}
+	r.tree.EachLock(func(t *tree.Lock) {
+		gone, known := verdict[t.Owner]
+		if !known {
+			gone = !s.p.alive(t.Owner)
+			verdict[t.Owner] = gone
+		}
+		if gone {
+			dead = append(dead, t)
+		}
+	})
+	if len(dead) == 0 {
+		return
+	}
+	for _, t := range dead {
+		delete(r.foreign, owned{t.Owner, t.ID})
+	}
+	r.tree.Drop(dead)
+	for _, t := range dead {
+		s.freeForeign(t)
+	}
+}
+
+var _ tree.Sink = (*root)(nil)

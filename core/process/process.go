@@ -1,0 +1,295 @@
+package process
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/tree"
+)
+
+const (
+	shardBits  = 6
+	shardCount = 1 << shardBits
+	// maxLocksPerShard bounds the lock table; more is DLM_NOLOCKID.
+	maxLocksPerShard = 1 << (31 - shardBits)
+	// maxIdleRoots bounds, per shard, the roots that are remembered although no
+	// own lock refers to them: known masters and idle trees.
+	maxIdleRoots = 4096
+)
+
+// Process is the lock manager of one process.
+type Process struct {
+	world   World
+	journal Journal
+	me      proto.ProcID // set once by Joined
+	lost    atomic.Bool
+	shards  [shardCount]shard
+
+	members struct {
+		sync.Mutex // after a shard's mutex
+		view       uint64
+		live       map[proto.ProcID]bool
+		peers      map[proto.ProcID]bool // noted in the journal
+	}
+}
+
+// shard guards a part of all roots and the own locks on them.
+type shard struct {
+	p     *Process
+	index uint32
+	_     [40]byte // keeps two shards' mutexes on different cache lines
+
+	mu      sync.Mutex
+	roots   map[proto.Root]*root
+	order   rootList // all roots, oldest first
+	idle    int      // roots without own locks
+	slots   []*lock  // lock table; nil = free
+	seqs    []uint32 // sequence number of each slot's latest lock
+	free    []uint32
+	spare   []*lock      // own lock structures to use again
+	foreign []*tree.Lock // the same for other processes' locks
+	queries map[uint32]*query
+	lastQ   uint32
+	msg     proto.Msg // scratch for messages to send
+	done    Completion
+	notice  Notice
+}
+
+// lock is an own lock. The embedded tree.Lock is the master's view of it and is
+// in use only while the tree is here; the fields below are what this process
+// has been told, wherever the master is.
+type lock struct {
+	tree.Lock
+	root     *root
+	parent   *lock
+	children int
+	depth    int
+	name     proto.Name // below the parent
+	next     *lock      // own locks of the root, in order of creation
+	prev     *lock
+
+	granted mode.Mode
+	held    uint32 // dlm.Flags of the granted request
+	block   proto.Block
+	user    User      // of the granted request
+	noticed mode.Mode // of the undelivered blocking notification
+
+	ask     ask
+	unlock  unlocking
+	cancels []uint64 // tokens that wait for the answer to a cancel
+	cancel  struct {
+		active bool
+		flags  uint32
+		op     uint64
+	}
+}
+
+// ask is the request that has not been answered yet.
+type ask struct {
+	kind     proto.PendingKind // PendingLock, PendingConvert or nothing
+	mode     mode.Mode
+	flags    uint32
+	op       uint64
+	queued   bool // the master, the one known now, said that it waits
+	waited   bool // some master said so
+	arrival  uint64
+	value    proto.Value
+	user     User
+	token    uint64
+	async    bool
+	expired  bool // its timeout is over; a cancel is on its way
+	detached bool // nobody waits for it any more
+}
+
+// wait notes the master's word that the request is queued.
+func (a *ask) wait(arrival uint64) { a.queued, a.waited, a.arrival = true, true, arrival }
+
+// unlocking is an unlock that has not been answered yet.
+type unlocking struct {
+	active bool
+	silent bool // nobody asked for it
+	flags  uint32
+	op     uint64
+	value  proto.Value
+	token  uint64
+}
+
+// New makes a process that has yet to join.
+func New(w World, j Journal) *Process {
+	p := &Process{world: w, journal: j}
+	p.members.live = map[proto.ProcID]bool{}
+	p.members.peers = map[proto.ProcID]bool{}
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.p, s.index = p, uint32(i)
+		s.roots = map[proto.Root]*root{}
+		s.queries = map[uint32]*query{}
+	}
+	return p
+}
+
+// Joined tells the process its name; nothing may be asked of it before.
+func (p *Process) Joined(me proto.ProcID, view uint64) {
+	p.me = me
+	p.members.Lock()
+	p.members.view = view
+	p.members.Unlock()
+}
+
+// Me is the process's name.
+func (p *Process) Me() proto.ProcID { return p.me }
+
+// shardOf chooses by an FNV-1a hash of the root.
+func (p *Process) shardOf(r *proto.Root) *shard {
+	h := uint32(2166136261)
+	h = (h ^ r.Space.ID ^ uint32(r.Space.Kind)<<24) * 16777619
+	for _, b := range r.Name.Bytes() {
+		h = (h ^ uint32(b)) * 16777619
+	}
+	return &p.shards[(h^h>>16)&(shardCount-1)]
+}
+
+// shardOfLock is the shard that a handle names.
+func (p *Process) shardOfLock(id proto.LockID) *shard {
+	return &p.shards[uint32(id)&(shardCount-1)]
+}
+
+// lookup finds an own lock; nil for a stale or foreign handle.
+func (s *shard) lookup(id proto.LockID) *lock {
+	i := uint32(id) >> shardBits
+	if id == 0 || int(i) >= len(s.slots) || s.seqs[i] != uint32(id>>32) {
+		return nil
+	}
+	return s.slots[i]
+}
+
+// newLock enters a lock into the table; nil when the table is full.
+func (s *shard) newLock(r *root) *lock {
+	var i uint32
+	if n := len(s.free); n > 0 {
+		i = s.free[n-1]
+		s.free = s.free[:n-1]
+	} else {
+		if len(s.slots) >= maxLocksPerShard {
+			return nil
+		}
+		i = uint32(len(s.slots))
+		s.slots = append(s.slots, nil)
+		s.seqs = append(s.seqs, 0)
+	}
+	s.seqs[i]++
+	if s.seqs[i] == 0 {
+		s.seqs[i] = 1
+	}
+	var l *lock
+	if n := len(s.spare); n > 0 {
+		l = s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		cancels := l.cancels[:0]
+		*l = lock{cancels: cancels}
+	} else {
+		l = &lock{}
+	}
+	l.ID = proto.LockID(s.seqs[i])<<32 | proto.LockID(i<<shardBits|s.index)
+	l.Owner = s.p.me
+	s.slots[i] = l
+	l.root = r
+	r.own.push(l)
+	if r.ownCount++; r.ownCount == 1 {
+		s.idle--
+	}
+	return l
+}
+
+// freeLock takes a lock out of the table and answers whoever still waits for
+// something of it.
+func (s *shard) freeLock(l *lock) {
+	r := l.root
+	s.discardNotice(l)
+	if l.parent != nil {
+		l.parent.children--
+	}
+	i := uint32(l.ID) >> shardBits
+	s.slots[i] = nil
+	s.free = append(s.free, i)
+	r.own.remove(l)
+	if r.ownCount--; r.ownCount == 0 {
+		s.idle++
+	}
+	s.answerLeftovers(l)
+	l.root, l.parent = nil, nil
+	if len(s.spare) < 1024 {
+		s.spare = append(s.spare, l)
+	}
+}
+
+// foreignLock gives a structure for another process's lock.
+func (s *shard) foreignLock() *tree.Lock {
+	if n := len(s.foreign); n > 0 {
+		l := s.foreign[n-1]
+		s.foreign = s.foreign[:n-1]
+		*l = tree.Lock{}
+		return l
+	}
+	return &tree.Lock{}
+}
+
+func (s *shard) freeForeign(l *tree.Lock) {
+	if len(s.foreign) < 1024 {
+		s.foreign = append(s.foreign, l)
+	}
+}
+
+// lockList is a list of own locks in order of creation.
+type lockList struct{ head, tail *lock }
+
+func (q *lockList) push(l *lock) {
+	l.prev, l.next = q.tail, nil
+	if q.tail == nil {
+		q.head = l
+	} else {
+		q.tail.next = l
+	}
+	q.tail = l
+}
+
+func (q *lockList) remove(l *lock) {
+	if l.prev == nil {
+		q.head = l.next
+	} else {
+		l.prev.next = l.next
+	}
+	if l.next == nil {
+		q.tail = l.prev
+	} else {
+		l.next.prev = l.prev
+	}
+	l.prev, l.next = nil, nil
+}
+
+// alive reports whether x may still be running, by the newest view. A process
+// newer than that view is not judged by it.
+func (p *Process) alive(x proto.ProcID) bool {
+	m := &p.members
+	m.Lock()
+	defer m.Unlock()
+	return uint64(x) > m.view || m.live[x] || x == p.me
+}
+
+// notePeer makes sure that the journal names x before x's first request is
+// answered, so that a rebuild knows whose reports it needs.
+func (p *Process) notePeer(x proto.ProcID) error {
+	m := &p.members
+	m.Lock()
+	defer m.Unlock()
+	if m.peers[x] {
+		return nil
+	}
+	if err := p.journal.Peer(x); err != nil {
+		return err
+	}
+	m.peers[x] = true
+	return nil
+}

@@ -1,0 +1,279 @@
+package process
+
+import (
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/tree"
+)
+
+// Lock asks for a new lock. res.Lock is its handle, valid at once, also while
+// the status is dlm.Pending; it is 0 when no lock results. An asynchronous
+// request is answered through World.Complete, except that with dlm.SyncSts an
+// immediate grant is answered here only.
+func (p *Process) Lock(q *LockRequest, res *Result) {
+	*res = Result{}
+	if p.lost.Load() {
+		res.Status = dlm.Lost
+		return
+	}
+	key := proto.Root{Space: q.Space, Name: q.Name}
+	s := p.shardOf(&key)
+	if q.Parent != 0 {
+		s = p.shardOfLock(q.Parent)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var parent *lock
+	var r *root
+	if q.Parent == 0 {
+		r = s.root(&key)
+	} else {
+		if parent = s.lookup(q.Parent); parent == nil {
+			res.Status = dlm.IvLockID
+			return
+		}
+		if parent.granted == mode.None || parent.unlock.active {
+			res.Status = dlm.ParNotGrant
+			return
+		}
+		if parent.depth+1 >= tree.MaxDepth {
+			res.Status = dlm.BadParam
+			return
+		}
+		r = parent.root
+	}
+	l := s.newLock(r)
+	if l == nil {
+		res.Status = dlm.NoLockID
+		return
+	}
+	if parent != nil {
+		l.parent, l.depth, l.name = parent, parent.depth+1, q.Name
+		parent.children++
+	}
+	res.Lock = l.ID
+	l.ask = ask{
+		kind: proto.PendingLock, mode: q.Mode, flags: wireFlags(q.Flags, q.User.BlkRtn),
+		op: r.nextOp(), user: q.User, token: q.Token, async: q.Async,
+	}
+	s.begin(l, res)
+}
+
+// Convert asks for another mode of a granted lock.
+func (p *Process) Convert(q *ConvertRequest, res *Result) {
+	*res = Result{Lock: q.Lock}
+	if p.lost.Load() {
+		res.Status = dlm.Lost
+		return
+	}
+	s := p.shardOfLock(q.Lock)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lookup(q.Lock)
+	switch {
+	case l == nil || l.unlock.active:
+		res.Status = dlm.IvLockID
+		return
+	case l.granted == mode.None || l.ask.kind != proto.PendingNothing:
+		res.Status = dlm.CvtUngrant
+		return
+	case q.Flags&dlm.QueCvt != 0 && !mode.QueueableConversion(l.granted, q.Mode):
+		res.Status = dlm.BadParam
+		return
+	}
+	l.ask = ask{
+		kind: proto.PendingConvert, mode: q.Mode, flags: wireFlags(q.Flags, q.User.BlkRtn),
+		op: l.root.nextOp(), value: q.Value, user: q.User, token: q.Token, async: q.Async,
+	}
+	s.begin(l, res)
+}
+
+func wireFlags(f dlm.Flags, blkrtn uint64) uint32 {
+	if blkrtn != 0 {
+		f |= dlm.HasBlocking
+	}
+	return uint32(f)
+}
+
+// begin carries out l's new request and leaves the answer in res, if it comes
+// at once and the caller is to be told here.
+func (s *shard) begin(l *lock, res *Result) {
+	r := l.root
+	switch r.where {
+	case local:
+		s.inline(l, res)
+	case remote:
+		r.sendAsk(l)
+		res.Status = dlm.Pending
+	default:
+		r.find(lookupToUse)
+		res.Status = dlm.Pending
+	}
+}
+
+// inline decides a request on a tree mastered here. The caller's answer is put
+// together before others hear of what it does to them.
+func (s *shard) inline(l *lock, res *Result) {
+	st := l.root.decide(l)
+	switch {
+	case st == dlm.Pending:
+		l.ask.wait(l.Arrival)
+		res.Status = dlm.Pending
+		return
+	case st != dlm.Synch:
+		isNew := l.ask.kind == proto.PendingLock
+		l.ask = ask{}
+		res.Status = st
+		if isNew {
+			res.Lock = 0
+			s.freeLock(l)
+		}
+		return
+	}
+	settle := l.ask.kind == proto.PendingConvert
+	tr := l.Res
+	if l.ask.async && dlm.Flags(l.ask.flags)&dlm.SyncSts == 0 {
+		s.granted(l, &tr.Block)
+		res.Status = dlm.Pending
+	} else {
+		s.take(l, &tr.Block, &s.done)
+		res.Status, res.Read, res.Value = s.done.Status, s.done.Read, s.done.Value
+	}
+	if settle {
+		tr.Settle()
+	}
+}
+
+// decide puts l's request to the tree here.
+func (r *root) decide(l *lock) dlm.Status {
+	a := &l.ask
+	if a.kind == proto.PendingLock {
+		l.Requested, l.Flags, l.Hint, l.Op = a.mode, dlm.Flags(a.flags), a.user.Hint, uint32(a.op)
+		var parent *tree.Lock
+		if l.parent != nil {
+			parent = &l.parent.Lock
+		}
+		return r.tree.Request(&l.Lock, parent, &l.name)
+	}
+	return r.tree.Convert(&l.Lock, &tree.Conversion{
+		Mode: a.mode, Flags: dlm.Flags(a.flags), Hint: a.user.Hint, Op: uint32(a.op), Value: &a.value,
+	})
+}
+
+// Unlock gives a lock up, or withdraws a new one that still waits. An
+// unanswered conversion completes with dlm.Abort.
+func (p *Process) Unlock(q *UnlockRequest, res *Result) {
+	*res = Result{Lock: q.Lock}
+	if p.lost.Load() {
+		res.Status = dlm.Lost
+		return
+	}
+	s := p.shardOfLock(q.Lock)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lookup(q.Lock)
+	switch {
+	case l == nil || l.unlock.active:
+		res.Status = dlm.IvLockID
+		return
+	case l.children > 0:
+		res.Status = dlm.SubLocks
+		return
+	}
+	s.discardNotice(l)
+	r := l.root
+	if r.where == local {
+		r.tree.Unlock(&l.Lock, q.Flags, &q.Value)
+		s.freeLock(l)
+		return
+	}
+	l.unlock = unlocking{active: true, flags: uint32(q.Flags), value: q.Value, token: q.Token, op: r.nextOp()}
+	r.carryUnlock(l)
+	res.Status = dlm.Pending
+}
+
+// Cancel withdraws an unanswered request (spec §4.11). dlm.Success promises that
+// the request completes with dlm.Cancel or dlm.Abort.
+func (p *Process) Cancel(id proto.LockID, flags dlm.Flags, token uint64, res *Result) {
+	*res = Result{Lock: id}
+	if p.lost.Load() {
+		res.Status = dlm.Lost
+		return
+	}
+	s := p.shardOfLock(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lookup(id)
+	switch {
+	case l == nil || l.unlock.active:
+		res.Status = dlm.IvLockID
+	case l.ask.kind == proto.PendingNothing:
+		res.Status = dlm.CancelGrant
+	case l.ask.kind == proto.PendingLock && flags&dlm.CancelWaitOK == 0:
+		res.Status = dlm.CancelWait
+	case l.root.where == local:
+		res.Status = s.withdraw(l)
+	default:
+		l.cancels = append(l.cancels, token)
+		s.startCancel(l)
+		res.Status = dlm.Pending
+	}
+}
+
+// withdraw cancels on a tree mastered here.
+func (s *shard) withdraw(l *lock) dlm.Status {
+	tr := l.Res
+	if tr == nil {
+		return dlm.CancelGrant
+	}
+	st := l.root.tree.Cancel(&l.Lock, dlm.CancelWaitOK)
+	if st == dlm.Success {
+		s.cancelled(l)
+		if l.root != nil && l.Res != nil {
+			tr.Settle()
+		}
+	}
+	return st
+}
+
+// startCancel asks the master to withdraw l's request, once.
+func (s *shard) startCancel(l *lock) {
+	if l.cancel.active {
+		return
+	}
+	l.cancel.active = true
+	l.cancel.op = l.root.nextOp()
+	if l.root.where == remote {
+		l.root.carryCancel(l)
+	}
+}
+
+// Expire says that the request with the token has used up its timeout. Its
+// completion follows: dlm.Timeout, or the grant that was quicker.
+func (p *Process) Expire(id proto.LockID, token uint64) { p.giveUp(id, token, false) }
+
+// Detach says that nobody waits for the request with the token any more: it is
+// never completed. It is withdrawn; a new lock granted meanwhile is unlocked, a
+// conversion granted meanwhile stays.
+func (p *Process) Detach(id proto.LockID, token uint64) { p.giveUp(id, token, true) }
+
+func (p *Process) giveUp(id proto.LockID, token uint64, detach bool) {
+	s := p.shardOfLock(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lookup(id)
+	if l == nil || l.ask.kind == proto.PendingNothing || l.ask.token != token {
+		return
+	}
+	if detach {
+		l.ask.detached = true
+	} else {
+		l.ask.expired = true
+	}
+	if l.root.where == local {
+		s.withdraw(l)
+		return
+	}
+	s.startCancel(l)
+}

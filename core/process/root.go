@@ -1,0 +1,253 @@
+package process
+
+import (
+	"sort"
+
+	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/tree"
+)
+
+// where tells what the process knows of a tree's master.
+type where uint8
+
+const (
+	unknown    where = iota // nothing; a lookup may be under way
+	local                   // mastered here
+	installing              // a rebuilt tree is here; the agent has yet to say go
+	remote                  // mastered by root.master
+	orphan                  // its master died; reported, and looked up again
+)
+
+// lookupKind tells which lookup is under way.
+type lookupKind uint8
+
+const (
+	lookupNone  lookupKind = iota
+	lookupOnly             // to ask about a resource: makes nobody master
+	lookupToUse            // may make this process master
+)
+
+// owned names another process's lock.
+type owned struct {
+	proc proto.ProcID
+	lock proto.LockID
+}
+
+// root is what the process knows of one root resource.
+type root struct {
+	shard    *shard
+	key      proto.Root
+	where    where
+	asked    lookupKind
+	master   proto.ProcID
+	assign   uint64
+	tree     *tree.Tree
+	foreign  map[owned]*tree.Lock // locks of others in tree
+	own      lockList
+	ownCount int
+	ops      uint64 // last operation number given
+	queries  []*query
+	held     []heldMsg // requests of others that came before the tree did
+	next     *root
+	prev     *root
+}
+
+// heldMsg is a request that waits until this process knows whether it is master.
+type heldMsg struct {
+	from proto.ProcID
+	msg  proto.Msg
+}
+
+type rootList struct{ head, tail *root }
+
+func (s *shard) root(key *proto.Root) *root {
+	if r := s.roots[*key]; r != nil {
+		return r
+	}
+	r := &root{shard: s, key: *key}
+	s.roots[*key] = r
+	r.prev = s.order.tail
+	if r.prev == nil {
+		s.order.head = r
+	} else {
+		r.prev.next = r
+	}
+	s.order.tail = r
+	s.idle++
+	if s.idle > maxIdleRoots {
+		s.forgetIdle()
+	}
+	return r
+}
+
+func (s *shard) drop(r *root) {
+	delete(s.roots, r.key)
+	if r.prev == nil {
+		s.order.head = r.next
+	} else {
+		r.prev.next = r.next
+	}
+	if r.next == nil {
+		s.order.tail = r.prev
+	} else {
+		r.next.prev = r.prev
+	}
+	s.idle--
+}
+
+// quiet reports whether nothing here refers to the root.
+func (r *root) quiet() bool {
+	return r.ownCount == 0 && r.asked == lookupNone && len(r.held) == 0 && len(r.queries) == 0 &&
+		(r.tree == nil || r.where == local && r.tree.Idle())
+}
+
+// forgetIdle drops the oldest roots that nobody refers to.
+func (s *shard) forgetIdle() {
+	for r := s.order.head; r != nil && s.idle > maxIdleRoots*3/4; {
+		next := r.next
+		if r.quiet() && r.where != orphan {
+			if r.where == local {
+				s.sendDrop(r, r.assign)
+			}
+			s.drop(r)
+		}
+		r = next
+	}
+}
+
+func (s *shard) sendDrop(r *root, assign uint64) {
+	m := s.compose(proto.KDrop)
+	m.Root, m.Assign = r.key, assign
+	s.p.world.SendAgent(m)
+}
+
+// compose starts a message in the shard's scratch space.
+func (s *shard) compose(k proto.Kind) *proto.Msg {
+	s.msg.Kind = k
+	s.msg.Flags, s.msg.Op, s.msg.Status, s.msg.Lock, s.msg.Parent = 0, 0, 0, 0, 0
+	return &s.msg
+}
+
+// find asks the directory for the root's master.
+func (r *root) find(kind lookupKind) {
+	if r.asked >= kind {
+		return
+	}
+	r.asked = kind
+	r.sendLookup()
+}
+
+func (r *root) sendLookup() {
+	m := r.shard.compose(proto.KLookup)
+	m.Root = r.key
+	if r.asked == lookupOnly {
+		m.Flags = proto.LookupOnly
+	}
+	r.shard.p.world.SendAgent(m)
+}
+
+// nextOp numbers an operation.
+func (r *root) nextOp() uint64 {
+	r.ops++
+	return r.ops
+}
+
+// becomeLocal makes this process the master of a new, empty tree.
+func (r *root) becomeLocal(assign uint64) {
+	s := r.shard
+	r.where, r.master, r.assign = local, s.p.me, assign
+	r.tree = tree.New(r.key, assign, s.p.me, r, s.p.journal)
+	r.foreign = map[owned]*tree.Lock{}
+	r.resume()
+}
+
+// becomeRemote notes the master and repeats to it what it has not answered.
+func (r *root) becomeRemote(master proto.ProcID, assign uint64) {
+	r.abandonTree()
+	r.where, r.master, r.assign = remote, master, assign
+	r.resume()
+}
+
+// abandonTree gives up a tree that was installed but never activated.
+func (r *root) abandonTree() {
+	if r.tree == nil {
+		return
+	}
+	r.tree.Discard()
+	for l := r.own.head; l != nil; l = l.next {
+		id, owner := l.ID, l.Owner
+		l.Lock = tree.Lock{ID: id, Owner: owner}
+	}
+	r.tree, r.foreign = nil, nil
+}
+
+// resume carries out every unanswered own request, in the order in which they
+// were made, on the master that is now known; then what others have sent.
+func (r *root) resume() {
+	type step struct {
+		op uint64
+		l  *lock
+		do func(*root, *lock)
+	}
+	var steps []step
+	for l := r.own.head; l != nil; l = l.next {
+		if l.ask.kind != proto.PendingNothing {
+			steps = append(steps, step{l.ask.op, l, (*root).carryAsk})
+		}
+		if l.cancel.active {
+			steps = append(steps, step{l.cancel.op, l, (*root).carryCancel})
+		}
+		if l.unlock.active {
+			steps = append(steps, step{l.unlock.op, l, (*root).carryUnlock})
+		}
+	}
+	sort.Slice(steps, func(i, j int) bool { return steps[i].op < steps[j].op })
+	ids := make([]proto.LockID, len(steps))
+	for i := range steps {
+		ids[i] = steps[i].l.ID
+	}
+	for i, st := range steps {
+		// An earlier step may have ended the lock or answered the request.
+		if r.shard.lookup(ids[i]) == st.l && st.l.root == r {
+			st.do(r, st.l)
+		}
+	}
+	queries := r.queries
+	r.queries = nil
+	for _, q := range queries {
+		r.carryQuery(q)
+	}
+	held := r.held
+	r.held = nil
+	for i := range held {
+		if r.shard.p.alive(held[i].from) {
+			r.fromOwner(held[i].from, &held[i].msg)
+		}
+	}
+}
+
+// Granted implements tree.Sink: a queued request is granted.
+func (r *root) Granted(t *tree.Lock) {
+	if t.Owner == r.shard.p.me {
+		if l := r.shard.lookup(t.ID); l != nil {
+			r.shard.granted(l, &t.Res.Block)
+		}
+		return
+	}
+	r.sendGranted(t)
+}
+
+// Blocking implements tree.Sink: a holder stands in somebody's way.
+func (r *root) Blocking(t *tree.Lock, m mode.Mode, hint uint64) {
+	s := r.shard
+	if t.Owner == s.p.me {
+		if l := s.lookup(t.ID); l != nil {
+			s.blocking(l, m, hint)
+		}
+		return
+	}
+	msg := s.compose(proto.KBlocking)
+	msg.Assign, msg.Lock, msg.Mode, msg.Hint = r.assign, t.ID, m, hint
+	s.p.world.Send(t.Owner, proto.ToOwner, msg)
+}

@@ -1,0 +1,99 @@
+package process
+
+import (
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/tree"
+)
+
+// carryAsk puts an unanswered request to the master that is known now. On a tree
+// that was rebuilt here the request may be in it already.
+func (r *root) carryAsk(l *lock) {
+	s := r.shard
+	if r.where == remote {
+		r.sendAsk(l)
+		return
+	}
+	if l.Res != nil && l.Op == uint32(l.ask.op) {
+		if l.Place() == tree.InGranted {
+			s.granted(l, &l.Res.Block)
+		} else {
+			l.ask.wait(l.Arrival)
+		}
+		return
+	}
+	st := r.decide(l)
+	switch st {
+	case dlm.Pending:
+		l.ask.wait(l.Arrival)
+	case dlm.Synch:
+		tr := l.Res
+		settle := l.ask.kind == proto.PendingConvert
+		s.granted(l, &tr.Block)
+		if settle {
+			tr.Settle()
+		}
+	default:
+		s.refuse(l, st)
+	}
+}
+
+// sendAsk sends l's request to the tree's master.
+func (r *root) sendAsk(l *lock) {
+	s, a := r.shard, &l.ask
+	a.queued, a.arrival = false, 0
+	m := s.compose(proto.KConvert)
+	if a.kind == proto.PendingLock {
+		m.Kind = proto.KRequest
+		m.Name = l.name
+		if l.parent != nil {
+			m.Parent = l.parent.ID
+		}
+	}
+	m.Assign, m.Root, m.Lock, m.Op = r.assign, r.key, l.ID, uint32(a.op)
+	m.Mode, m.Flags, m.Hint, m.Value = a.mode, a.flags, a.user.Hint, a.value
+	s.p.world.Send(r.master, proto.ToMaster, m)
+}
+
+func (r *root) carryCancel(l *lock) {
+	s := r.shard
+	if r.where == remote {
+		m := s.compose(proto.KCancel)
+		m.Assign, m.Root, m.Lock = r.assign, r.key, l.ID
+		m.Op, m.Flags = uint32(l.cancel.op), uint32(dlm.CancelWaitOK)
+		s.p.world.Send(r.master, proto.ToMaster, m)
+		return
+	}
+	// The tree is here now; answer as the master would have.
+	id := l.ID
+	tokens := append([]uint64(nil), l.cancels...)
+	l.cancels = l.cancels[:0]
+	l.cancel.active = false
+	st := dlm.CancelGrant
+	if l.ask.kind != proto.PendingNothing {
+		st = s.withdraw(l)
+	}
+	for _, token := range tokens {
+		s.done = Completion{Token: token, Lock: id, Status: st}
+		s.p.world.Complete(&s.done)
+	}
+}
+
+// carryUnlock puts an unanswered unlock to the master that is known now.
+func (r *root) carryUnlock(l *lock) {
+	s := r.shard
+	switch r.where {
+	case remote:
+		m := s.compose(proto.KUnlock)
+		m.Assign, m.Root, m.Lock, m.Op = r.assign, r.key, l.ID, uint32(l.unlock.op)
+		m.Flags, m.Value = l.unlock.flags, l.unlock.value
+		s.p.world.Send(r.master, proto.ToMaster, m)
+	case local:
+		if l.Res != nil { // else the rebuild took it as done
+			r.tree.Unlock(&l.Lock, dlm.Flags(l.unlock.flags), &l.unlock.value)
+		}
+		s.freeLock(l)
+	default:
+		r.find(lookupToUse)
+	}
+}

@@ -1,0 +1,332 @@
+package process
+
+import (
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/tree"
+)
+
+// FromAgent takes a message of the agent.
+func (p *Process) FromAgent(m *proto.Msg) {
+	if p.lost.Load() {
+		return
+	}
+	if m.Kind == proto.KView {
+		p.view(m)
+		return
+	}
+	key := m.Root
+	if m.Kind == proto.KInstall {
+		key = m.Image.Root
+	}
+	s := p.shardOf(&key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch m.Kind {
+	case proto.KMaster:
+		if r := s.roots[key]; r != nil {
+			r.masterKnown(m.Proc, m.Assign)
+		}
+	case proto.KInstall:
+		s.root(&key).install(m.Image)
+	case proto.KActivate:
+		if r := s.roots[key]; r != nil && r.where == installing && r.assign == m.Assign {
+			r.activate()
+		}
+	}
+}
+
+// DirectoryFull is the assignment in a KMaster without a process that says that
+// the directory cannot take another root.
+const DirectoryFull = 1
+
+// masterKnown takes the answer to a lookup.
+func (r *root) masterKnown(master proto.ProcID, assign uint64) {
+	s := r.shard
+	asked := r.asked
+	switch {
+	case asked == lookupNone:
+		return // an answer to a lookup that another message has settled
+	case master == 0:
+		if assign != DirectoryFull && asked == lookupToUse {
+			return // answers the earlier lookup that only wanted to know
+		}
+		r.asked = lookupNone
+		r.nobody()
+	case r.where == local:
+		r.asked = lookupNone
+	case master == s.p.me && r.where == installing:
+		r.asked = lookupNone
+		if assign == r.assign {
+			r.activate()
+		}
+	case master == s.p.me:
+		r.asked = lookupNone
+		r.abandonTree()
+		r.becomeLocal(assign)
+	default:
+		r.asked = lookupNone
+		r.becomeRemote(master, assign)
+	}
+}
+
+// nobody: no process masters the root, and this one was not made master.
+func (r *root) nobody() {
+	queries := r.queries
+	r.queries = nil
+	for _, q := range queries {
+		r.shard.answerQuery(q, proto.Info{})
+	}
+	for l := r.own.head; l != nil; {
+		next := l.next
+		if l.unlock.active {
+			r.shard.freeLock(l)
+		} else if l.ask.kind != proto.PendingNothing {
+			r.shard.refuse(l, dlm.InsfMem)
+		}
+		l = next
+	}
+	held := r.held
+	r.held = nil
+	for i := range held {
+		r.shard.refuseRoot(held[i].from, &held[i].msg, true)
+	}
+}
+
+// notMaster: the process that was thought to be master is not, or no longer.
+func (p *Process) notMaster(m *proto.Msg) {
+	s := p.shardOf(&m.Root)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.roots[m.Root]
+	if r == nil || r.where != remote || r.assign != m.Assign {
+		return
+	}
+	r.where = unknown
+	r.lookAgain()
+}
+
+// lookAgain looks the master up if anything here needs it.
+func (r *root) lookAgain() {
+	switch {
+	case r.ownCount > 0:
+		r.find(lookupToUse)
+	case len(r.queries) > 0:
+		r.find(lookupOnly)
+	}
+}
+
+// view takes a new view: locks of the dead leave the trees mastered here, and
+// roots whose master is dead are reported to the agent (design §8).
+func (p *Process) view(m *proto.Msg) {
+	mem := &p.members
+	mem.Lock()
+	if m.View < mem.view {
+		mem.Unlock()
+		return
+	}
+	mem.view = m.View
+	clear(mem.live)
+	for _, x := range m.Procs {
+		mem.live[x] = true
+	}
+	for x := range mem.peers {
+		if uint64(x) <= mem.view && !mem.live[x] {
+			delete(mem.peers, x)
+		}
+	}
+	mem.Unlock()
+	view := m.View
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		for r := s.order.head; r != nil; {
+			next := r.next
+			r.afterView(view)
+			r = next
+		}
+		s.mu.Unlock()
+	}
+	end := proto.Msg{Kind: proto.KReportEnd, View: view}
+	p.world.SendAgent(&end)
+}
+
+func (r *root) afterView(view uint64) {
+	s := r.shard
+	switch {
+	case r.where == local:
+		r.dropDead()
+		return
+	case r.where == remote && !s.p.alive(r.master):
+		r.where = orphan
+		if r.ownCount == 0 && len(r.queries) == 0 {
+			s.drop(r)
+			return
+		}
+	case r.where != orphan && r.where != installing:
+		return
+	}
+	r.report(view)
+	r.lookAgain()
+}
+
+// report tells the agent all that this process knows of a tree without a master.
+func (r *root) report(view uint64) {
+	if r.ownCount == 0 {
+		return
+	}
+	m := r.shard.compose(proto.KReport)
+	m.View, m.Root = view, r.key
+	m.Locks = m.Locks[:0]
+	for l := r.own.head; l != nil; l = l.next {
+		m.Locks = append(m.Locks, l.report())
+	}
+	r.shard.p.world.SendAgent(m)
+}
+
+func (l *lock) report() proto.LockReport {
+	n := proto.LockReport{
+		Lock: l.ID, Name: l.name, Granted: l.granted, Held: l.held, Flags: l.held,
+		Block: l.block,
+	}
+	if l.parent != nil {
+		n.Parent = l.parent.ID
+	}
+	if a := &l.ask; a.kind != proto.PendingNothing {
+		n.Pending, n.Requested, n.Flags, n.Hint = a.kind, a.mode, a.flags, a.user.Hint
+		n.Op, n.Arrival, n.Write = uint32(a.op), a.arrival, a.value
+	}
+	if u := &l.unlock; u.active {
+		n.Pending, n.Flags, n.Op, n.Write = proto.PendingUnlock, u.flags, uint32(u.op), u.value
+	}
+	return n
+}
+
+// install takes a rebuilt tree. It stays still until the agent says go: until
+// then the dead master's journal is what counts.
+func (r *root) install(im *proto.Image) {
+	s := r.shard
+	if r.where == local || im.Assign < r.assign {
+		return
+	}
+	r.abandonTree()
+	r.foreign = map[owned]*tree.Lock{}
+	r.where, r.master, r.assign = installing, s.p.me, im.Assign
+	for i := range im.Locks {
+		if o := im.Locks[i].Owner; o != s.p.me {
+			if err := s.p.notePeer(o); err != nil {
+				r.uninstall()
+				return
+			}
+		}
+	}
+	t, err := tree.Install(im, s.p.me, r, s.p.journal, func(il *proto.ImageLock) *tree.Lock {
+		if il.Owner == s.p.me {
+			if l := s.lookup(il.Lock); l != nil && l.root == r {
+				return &l.Lock
+			}
+		}
+		f := s.foreignLock()
+		r.foreign[owned{il.Owner, il.Lock}] = f
+		return f
+	})
+	if err != nil {
+		r.uninstall()
+		return
+	}
+	r.tree = t
+	m := s.compose(proto.KInstalled)
+	m.Root, m.Assign = r.key, r.assign
+	s.p.world.SendAgent(m)
+}
+
+// uninstall: this process cannot take the tree (its journal has no room). It
+// says so by dropping it, and the agent chooses another.
+func (r *root) uninstall() {
+	r.foreign = nil
+	r.where = orphan
+	r.shard.sendDrop(r, r.assign)
+	r.lookAgain()
+}
+
+// activate starts to serve an installed tree.
+func (r *root) activate() {
+	s := r.shard
+	r.where = local
+	r.asked = lookupNone
+	r.dropDead()
+	r.tree.Activate()
+	r.resume()
+	for _, t := range r.ownerless() {
+		delete(r.foreign, owned{t.Owner, t.ID})
+		r.tree.Unlock(t, 0, nil)
+		s.freeForeign(t)
+	}
+}
+
+// ownerless are the locks that the image gives this process and that it does not
+// have any more.
+func (r *root) ownerless() (out []*tree.Lock) {
+	r.tree.EachLock(func(t *tree.Lock) {
+		if t.Owner == r.shard.p.me && r.foreign[owned{t.Owner, t.ID}] == t {
+			out = append(out, t)
+		}
+	})
+	return out
+}
+
+// Connected says that an agent has welcomed this process, for the first time or
+// again: what the one before may not have answered is asked again.
+func (p *Process) Connected() {
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		for r := s.order.head; r != nil; r = r.next {
+			if r.where == installing && r.tree != nil {
+				m := s.compose(proto.KInstalled)
+				m.Root, m.Assign = r.key, r.assign
+				s.p.world.SendAgent(m)
+			}
+			if r.asked != lookupNone {
+				r.sendLookup()
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Lost says that the cluster has declared this process dead: its locks are
+// gone, and every request, pending or to come, is answered with dlm.Lost.
+func (p *Process) Lost() {
+	p.lost.Store(true)
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		for _, q := range s.queries {
+			s.done = Completion{Token: q.token, Status: dlm.Lost}
+			p.world.Complete(&s.done)
+		}
+		clear(s.queries)
+		for _, l := range s.slots {
+			if l != nil {
+				s.lose(l)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *shard) lose(l *lock) {
+	a, u := l.ask, l.unlock
+	l.ask, l.unlock, l.granted = ask{}, unlocking{}, mode.None
+	if a.kind != proto.PendingNothing && !a.detached {
+		s.done = Completion{Token: a.token, Async: a.async, Lock: l.ID, Status: dlm.Lost, User: a.user}
+		s.p.world.Complete(&s.done)
+	}
+	s.answerCancels(l, dlm.Lost, false)
+	if u.active && !u.silent {
+		s.done = Completion{Token: u.token, Lock: l.ID, Status: dlm.Lost}
+		s.p.world.Complete(&s.done)
+	}
+}
