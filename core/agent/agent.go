@@ -193,11 +193,10 @@ func (a *Agent) startRecovery() {
 		}
 	}
 	if len(a.lost) > 0 {
-		// Peers of every dead process count: a tree's journal may be spread over
-		// several that died while it was being placed.
-		for d := range a.dead {
+		// Only who had to do with a dead master is waited for.
+		for d := range masters {
 			peers, all := a.world.Peers(d)
-			if all {
+			if all || !a.dead[d] {
 				peers = sorted(a.live)
 			}
 			for _, p := range peers {

@@ -1,6 +1,8 @@
 package process
 
 import (
+	"slices"
+
 	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
@@ -120,6 +122,10 @@ func (r *root) lookAgain() {
 // view takes a new view: locks of the dead leave the trees mastered here, and
 // roots whose master is dead are reported to the agent (design §8).
 func (p *Process) view(m *proto.Msg) {
+	if uint64(p.me) <= m.View && !slices.Contains(m.Procs, p.me) {
+		p.Lost()
+		return
+	}
 	mem := &p.members
 	mem.Lock()
 	if m.View < mem.view {
