@@ -1,6 +1,7 @@
 package process
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/godlm/godlm/core/dlm"
@@ -139,6 +140,22 @@ func (s *shard) answerQuery(q *query, n proto.Info) {
 	}
 	s.done = Completion{Token: q.token, Status: st, Info: n}
 	s.p.world.Complete(&s.done)
+}
+
+// detachQuery forgets a question for which nobody waits any more.
+func (p *Process) detachQuery(token uint64) {
+	for i := range p.shards {
+		s := &p.shards[i]
+		s.mu.Lock()
+		for _, q := range s.queries {
+			if q.token == token {
+				delete(s.queries, q.number)
+				q.root.queries = slices.DeleteFunc(q.root.queries, func(x *query) bool { return x == q })
+				break
+			}
+		}
+		s.mu.Unlock()
+	}
 }
 
 func (p *Process) queryAnswered(m *proto.Msg) {

@@ -1,6 +1,8 @@
 package process
 
 import (
+	"slices"
+
 	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
@@ -251,26 +253,44 @@ func (s *shard) startCancel(l *lock) {
 
 // Expire says that the request with the token has used up its timeout. Its
 // completion follows: dlm.Timeout, or the grant that was quicker.
-func (p *Process) Expire(id proto.LockID, token uint64) { p.giveUp(id, token, false) }
+func (p *Process) Expire(id proto.LockID, token uint64) {
+	s := p.shardOfLock(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lookup(id); l != nil && l.ask.kind != proto.PendingNothing && l.ask.token == token {
+		l.ask.expired = true
+		s.giveUp(l)
+	}
+}
 
-// Detach says that nobody waits for the request with the token any more: it is
-// never completed. It is withdrawn; a new lock granted meanwhile is unlocked, a
-// conversion granted meanwhile stays.
-func (p *Process) Detach(id proto.LockID, token uint64) { p.giveUp(id, token, true) }
-
-func (p *Process) giveUp(id proto.LockID, token uint64, detach bool) {
+// Detach says that nobody waits for the token any more: it is never completed.
+// A request is withdrawn; a new lock granted meanwhile is unlocked, a conversion
+// granted meanwhile stays. An unlock or a cancel goes on without a listener. id
+// is the lock concerned, 0 for a question about a resource.
+func (p *Process) Detach(id proto.LockID, token uint64) {
+	if id == 0 {
+		p.detachQuery(token)
+		return
+	}
 	s := p.shardOfLock(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lookup(id)
-	if l == nil || l.ask.kind == proto.PendingNothing || l.ask.token != token {
+	if l == nil {
 		return
 	}
-	if detach {
-		l.ask.detached = true
-	} else {
-		l.ask.expired = true
+	l.cancels = slices.DeleteFunc(l.cancels, func(t uint64) bool { return t == token })
+	if l.unlock.active && l.unlock.token == token {
+		l.unlock.silent = true
 	}
+	if l.ask.kind != proto.PendingNothing && l.ask.token == token {
+		l.ask.detached = true
+		s.giveUp(l)
+	}
+}
+
+// giveUp withdraws a request for which nobody asked to be told of the cancel.
+func (s *shard) giveUp(l *lock) {
 	if l.root.where == local {
 		s.withdraw(l)
 		return

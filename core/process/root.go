@@ -106,7 +106,7 @@ func (r *root) quiet() bool {
 func (s *shard) forgetIdle() {
 	for r := s.order.head; r != nil && s.idle > maxIdleRoots*3/4; {
 		next := r.next
-		if r.quiet() && r.where != orphan {
+		if r.quiet() && r.where != orphan && next != nil { // the newest is about to be used
 			if r.where == local {
 				s.sendDrop(r, r.assign)
 			}
