@@ -1,0 +1,196 @@
+package proto
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A message is one msgpack array: its kind, then the fields that msg.go lists
+// for it. Requests and answers, which travel for every lock, are written and
+// read by straight-line code without allocation; a received length is never
+// believed before it is compared with the bytes that are there.
+
+// errShort and the others say why a frame is refused.
+var (
+	errShort  = errors.New("message ends early")
+	errType   = errors.New("field of another type")
+	errRange  = errors.New("field out of range")
+	errLength = errors.New("field of a wrong length")
+	errAfter  = errors.New("bytes after the message")
+)
+
+// arity is the number of array elements of each kind, the kind included.
+var arity = [256]uint8{
+	KRequest: 10, KConvert: 9, KUnlock: 7, KCancel: 6, KQuery: 6,
+	KGranted: 8, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 3, KInfo: 13,
+	KHello: 4, KLookup: 3, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3,
+	KWelcome: 3, KView: 3, KMaster: 4, KInstall: 6, KActivate: 3, KReject: 2,
+	KConnect: 3,
+}
+
+// Append writes m behind dst.
+func Append(dst []byte, m *Msg) []byte {
+	n := arity[m.Kind]
+	if n == 0 {
+		panic(fmt.Sprintf("proto: no message of kind %d", m.Kind))
+	}
+	b := append(dst, 0x90|n, byte(m.Kind)) // fixarray, positive fixint
+	switch m.Kind {
+	case KRequest:
+		b = appendUint(b, m.Assign)
+		b = appendRoot(b, &m.Root)
+		b = appendUint(b, uint64(m.Lock))
+		b = appendUint(b, uint64(m.Op))
+		b = appendUint(b, uint64(m.Parent))
+		b = appendBin(b, m.Name.Bytes())
+		b = append(b, byte(m.Mode))
+		b = appendUint(b, uint64(m.Flags))
+		b = appendUint(b, m.Hint)
+
+	case KConvert:
+		b = appendUint(b, m.Assign)
+		b = appendRoot(b, &m.Root)
+		b = appendUint(b, uint64(m.Lock))
+		b = appendUint(b, uint64(m.Op))
+		b = append(b, byte(m.Mode))
+		b = appendUint(b, uint64(m.Flags))
+		b = appendUint(b, m.Hint)
+		b = appendBin(b, m.Value[:])
+	case KUnlock:
+		b = appendUint(b, m.Assign)
+		b = appendRoot(b, &m.Root)
+		b = appendUint(b, uint64(m.Lock))
+		b = appendUint(b, uint64(m.Op))
+		b = appendUint(b, uint64(m.Flags))
+		b = appendBin(b, m.Value[:])
+	case KCancel:
+		b = appendUint(b, m.Assign)
+		b = appendRoot(b, &m.Root)
+		b = appendUint(b, uint64(m.Lock))
+		b = appendUint(b, uint64(m.Op))
+		b = appendUint(b, uint64(m.Flags))
+	case KQuery:
+		b = appendUint(b, m.Assign)
+		b = appendRoot(b, &m.Root)
+		b = appendUint(b, uint64(m.Parent))
+		b = appendBin(b, m.Name.Bytes())
+		b = appendUint(b, uint64(m.Op))
+	case KGranted:
+		b = appendUint(b, m.Assign)
+		b = appendUint(b, uint64(m.Lock))
+		b = appendUint(b, uint64(m.Op))
+		b = append(b, byte(m.Mode))
+		b = appendUint(b, m.Arrival)
+		b = appendBlock(b, &m.Block)
+	case KQueued:
+		b = appendUint(b, m.Assign)
+		b = appendUint(b, uint64(m.Lock))
+		b = appendUint(b, uint64(m.Op))
+		b = appendUint(b, m.Arrival)
+	case KRefused, KCancelled:
+		b = appendUint(b, m.Assign)
+		b = appendUint(b, uint64(m.Lock))
+		b = appendUint(b, uint64(m.Op))
+		b = appendUint(b, uint64(uint32(m.Status)))
+	case KUnlocked:
+		b = appendUint(b, m.Assign)
+		b = appendUint(b, uint64(m.Lock))
+		b = appendUint(b, uint64(m.Op))
+	case KBlocking:
+		b = appendUint(b, m.Assign)
+		b = appendUint(b, uint64(m.Lock))
+		b = append(b, byte(m.Mode))
+		b = appendUint(b, m.Hint)
+	default:
+		b = appendCold(b, m)
+	}
+	return b
+}
+
+// Parse reads one message into m. It sets the fields of its kind and leaves the
+// others; slices keep their space.
+func Parse(b []byte, m *Msg) error {
+	d := decoder{b: b}
+	n := d.array()
+	k := d.uint(127)
+	if d.err != nil {
+		return d.err
+	}
+	m.Kind = Kind(k)
+	if arity[m.Kind] == 0 || int(arity[m.Kind]) != n {
+		return fmt.Errorf("message of kind %d with %d elements", k, n)
+	}
+	switch m.Kind {
+	case KRequest:
+		m.Assign = d.u64()
+		d.root(&m.Root)
+		m.Lock = LockID(d.u64())
+		m.Op = d.u32()
+		m.Parent = LockID(d.u64())
+		d.name(&m.Name, m.Parent == 0)
+		m.Mode = d.mode()
+		m.Flags = d.u32()
+		m.Hint = d.u64()
+
+	case KConvert:
+		m.Assign = d.u64()
+		d.root(&m.Root)
+		m.Lock = LockID(d.u64())
+		m.Op = d.u32()
+		m.Mode = d.mode()
+		m.Flags = d.u32()
+		m.Hint = d.u64()
+		d.fixed(m.Value[:])
+	case KUnlock:
+		m.Assign = d.u64()
+		d.root(&m.Root)
+		m.Lock = LockID(d.u64())
+		m.Op = d.u32()
+		m.Flags = d.u32()
+		d.fixed(m.Value[:])
+	case KCancel:
+		m.Assign = d.u64()
+		d.root(&m.Root)
+		m.Lock = LockID(d.u64())
+		m.Op = d.u32()
+		m.Flags = d.u32()
+	case KQuery:
+		m.Assign = d.u64()
+		d.root(&m.Root)
+		m.Parent = LockID(d.u64())
+		d.name(&m.Name, m.Parent == 0)
+		m.Op = d.u32()
+	case KGranted:
+		m.Assign = d.u64()
+		m.Lock = LockID(d.u64())
+		m.Op = d.u32()
+		m.Mode = d.mode()
+		m.Arrival = d.u64()
+		d.block(&m.Block)
+	case KQueued:
+		m.Assign = d.u64()
+		m.Lock = LockID(d.u64())
+		m.Op = d.u32()
+		m.Arrival = d.u64()
+	case KRefused, KCancelled:
+		m.Assign = d.u64()
+		m.Lock = LockID(d.u64())
+		m.Op = d.u32()
+		m.Status = int32(d.u32())
+	case KUnlocked:
+		m.Assign = d.u64()
+		m.Lock = LockID(d.u64())
+		m.Op = d.u32()
+	case KBlocking:
+		m.Assign = d.u64()
+		m.Lock = LockID(d.u64())
+		m.Mode = d.mode()
+		m.Hint = d.u64()
+	default:
+		d.cold(m)
+	}
+	if d.err == nil && len(d.b) != 0 {
+		return errAfter
+	}
+	return d.err
+}

@@ -1,0 +1,212 @@
+package proto
+
+import (
+	"encoding/binary"
+
+	"github.com/godlm/godlm/core/mode"
+)
+
+// appendUint writes the shortest msgpack form of v.
+func appendUint(b []byte, v uint64) []byte {
+	switch {
+	case v < 0x80:
+		return append(b, byte(v))
+	case v <= 0xff:
+		return append(b, 0xcc, byte(v))
+	case v <= 0xffff:
+		return binary.BigEndian.AppendUint16(append(b, 0xcd), uint16(v))
+	case v <= 0xffffffff:
+		return binary.BigEndian.AppendUint32(append(b, 0xce), uint32(v))
+	}
+	return binary.BigEndian.AppendUint64(append(b, 0xcf), v)
+}
+
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 0xc3)
+	}
+	return append(b, 0xc2)
+}
+
+// appendBin writes up to 255 bytes.
+func appendBin(b, v []byte) []byte {
+	return append(append(b, 0xc4, byte(len(v))), v...)
+}
+
+func appendArray(b []byte, n int) []byte {
+	if n < 16 {
+		return append(b, 0x90|byte(n))
+	}
+	return binary.BigEndian.AppendUint32(append(b, 0xdd), uint32(n))
+}
+
+// appendRoot writes a root as an array of kind, id and name.
+func appendRoot(b []byte, r *Root) []byte {
+	b = append(b, 0x93, byte(r.Space.Kind))
+	b = appendUint(b, uint64(r.Space.ID))
+	return appendBin(b, r.Name.Bytes())
+}
+
+// appendBlock writes a block as three elements of the enclosing array.
+func appendBlock(b []byte, k *Block) []byte {
+	b = appendBin(b, k.Value[:])
+	b = append(b, 0x93)
+	b = appendUint(b, k.Stamp.Assign)
+	b = appendUint(b, k.Stamp.Seq)
+	return appendBool(b, k.Valid)
+}
+
+// decoder reads msgpack elements from the front of b. After the first error all
+// further reads give zero.
+type decoder struct {
+	b   []byte
+	err error
+}
+
+func (d *decoder) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+	d.b = nil
+}
+
+// take removes n bytes from the front.
+func (d *decoder) take(n int) []byte {
+	if n > len(d.b) {
+		d.fail(errShort)
+		return nil
+	}
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
+}
+
+// be reads n bytes as a big-endian number.
+func (d *decoder) be(n int) (v uint64) {
+	for _, x := range d.take(n) {
+		v = v<<8 | uint64(x)
+	}
+	return v
+}
+
+func (d *decoder) u64() uint64 {
+	if len(d.b) == 0 {
+		d.fail(errShort)
+		return 0
+	}
+	c := d.b[0]
+	d.b = d.b[1:]
+	switch {
+	case c < 0x80:
+		return uint64(c)
+	case c >= 0xcc && c <= 0xcf:
+		return d.be(1 << (c - 0xcc))
+	}
+	d.fail(errType)
+	return 0
+}
+
+func (d *decoder) uint(most uint64) uint64 {
+	v := d.u64()
+	if v > most {
+		d.fail(errRange)
+		return 0
+	}
+	return v
+}
+
+func (d *decoder) u32() uint32 { return uint32(d.uint(0xffffffff)) }
+
+func (d *decoder) mode() mode.Mode { return mode.Mode(d.uint(uint64(mode.EX))) }
+
+func (d *decoder) bool() bool {
+	switch c := d.take(1); {
+	case c == nil:
+	case c[0] == 0xc3:
+		return true
+	case c[0] != 0xc2:
+		d.fail(errType)
+	}
+	return false
+}
+
+func (d *decoder) array() int {
+	c := d.take(1)
+	switch {
+	case c == nil:
+	case c[0]>>4 == 0x9:
+		return int(c[0] & 0xf)
+	case c[0] == 0xdc:
+		return int(d.be(2))
+	case c[0] == 0xdd:
+		return int(d.be(4))
+	default:
+		d.fail(errType)
+	}
+	return 0
+}
+
+// list reads an array's length, refusing one that cannot fit into what is left.
+func (d *decoder) list(least int) int {
+	n := d.array()
+	if n > len(d.b)/least {
+		d.fail(errShort)
+		return 0
+	}
+	return n
+}
+
+// tuple reads the head of an array of exactly n elements.
+func (d *decoder) tuple(n int) {
+	if d.array() != n {
+		d.fail(errLength)
+	}
+}
+
+// bin reads a byte string.
+func (d *decoder) bin() []byte {
+	c := d.take(1)
+	switch {
+	case c == nil:
+	case c[0] == 0xc4:
+		return d.take(int(d.be(1)))
+	case c[0] == 0xc5:
+		return d.take(int(d.be(2)))
+	default:
+		d.fail(errType)
+	}
+	return nil
+}
+
+// fixed fills v with a byte string of just its length.
+func (d *decoder) fixed(v []byte) {
+	if b := d.bin(); len(b) == len(v) {
+		copy(v, b)
+	} else {
+		d.fail(errLength)
+	}
+}
+
+func (d *decoder) name(n *Name, mayBeEmpty bool) {
+	b := d.bin()
+	if len(b) > MaxName || len(b) == 0 && !mayBeEmpty {
+		d.fail(errLength)
+		return
+	}
+	*n = MakeName(b)
+}
+
+func (d *decoder) root(r *Root) {
+	d.tuple(3)
+	r.Space.Kind = NamespaceKind(d.uint(uint64(PerGroup)))
+	r.Space.ID = d.u32()
+	d.name(&r.Name, false)
+}
+
+func (d *decoder) block(k *Block) {
+	d.fixed(k.Value[:])
+	d.tuple(3)
+	k.Stamp.Assign = d.u64()
+	k.Stamp.Seq = d.u64()
+	k.Valid = d.bool()
+}

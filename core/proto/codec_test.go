@@ -1,0 +1,120 @@
+package proto
+
+import (
+	"math/rand/v2"
+	"reflect"
+	"testing"
+
+	"github.com/godlm/godlm/core/mode"
+)
+
+func kinds() (out []Kind) {
+	for k, n := range arity {
+		if n != 0 {
+			out = append(out, Kind(k))
+		}
+	}
+	return out
+}
+
+// random fills the fields of a kind's message by writing every field and keeping
+// what a round trip keeps.
+func random(r *rand.Rand, k Kind) *Msg {
+	num := func() uint64 { return r.Uint64() >> r.IntN(64) }
+	name := func() Name {
+		b := make([]byte, 1+r.IntN(MaxName))
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		return MakeName(b)
+	}
+	value := func() (v Value) {
+		for i := range v {
+			v[i] = byte(r.Uint32())
+		}
+		return v
+	}
+	md := func() mode.Mode { return mode.Mode(r.IntN(7)) }
+	block := func() Block { return Block{value(), Stamp{num(), num()}, r.IntN(2) == 0} }
+	root := Root{Namespace{NamespaceKind(r.IntN(3)), uint32(num())}, name()}
+	m := &Msg{
+		Kind: k, Mode: md(), Flags: uint32(num()), Op: uint32(num()), Status: int32(num()), Assign: num(), View: num(),
+		Hint: num(), Arrival: num(), Proc: ProcID(num()), Lock: LockID(num()), Parent: LockID(num() | 1),
+		Root: root, Name: name(), Value: value(), Block: block(), Text: "some text",
+		Info: Info{r.IntN(2) == 0, block(), uint32(num()), uint32(num()), uint32(num()), uint32(num()), md(), md(), md(), uint32(num())},
+	}
+	im := &Image{Root: root, Assign: num(), Arrival: num()}
+	for i := r.IntN(20); i > 0; i-- {
+		m.Procs = append(m.Procs, ProcID(num()))
+		m.Locks = append(m.Locks, LockReport{LockID(num()), LockID(num() | 1), name(), md(), md(), uint32(num()), uint32(num()),
+			num(), num(), uint32(num()), PendingKind(r.IntN(4)), value(), block()})
+		im.Resources = append(im.Resources, ImageResource{int32(r.IntN(100)) - 1, name(), block(), Digest{1, byte(num())}})
+		im.Locks = append(im.Locks, ImageLock{int32(r.IntN(100)), ProcID(num()), LockID(num()), md(), md(), uint32(num()), uint32(num()), num(), num(), uint32(num())})
+	}
+	m.Image = im
+	return m
+}
+
+func TestRoundTrip(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := 0; i < 200; i++ {
+		for _, k := range kinds() {
+			in := random(r, k)
+			b := Append(nil, in)
+			out := *in
+			// Fields that travel are overwritten; scramble a few to see it.
+			out.Assign, out.Op, out.View, out.Block, out.Image, out.Info, out.Root = 1, 2, 3, Block{}, nil, Info{}, Root{}
+			if err := Parse(b, &out); err != nil {
+				t.Fatalf("kind %d: %v", k, err)
+			}
+			if again := Append(nil, &out); !reflect.DeepEqual(again, b) {
+				t.Fatalf("kind %d differs after a round trip", k)
+			}
+			for n := range b {
+				if Parse(b[:n], &Msg{}) == nil {
+					t.Fatalf("kind %d cut to %d of %d bytes is accepted", k, n, len(b))
+				}
+			}
+			if Parse(append(b, 0), &Msg{}) == nil {
+				t.Fatalf("kind %d with a byte too many is accepted", k)
+			}
+		}
+	}
+}
+
+func TestHotMessagesDoNotAllocate(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, k := range []Kind{KRequest, KConvert, KUnlock, KCancel, KGranted, KQueued, KRefused, KUnlocked, KCancelled, KBlocking} {
+		m := random(r, k)
+		b := make([]byte, 0, 512)
+		if n := testing.AllocsPerRun(100, func() {
+			b = Append(b[:0], m)
+			if Parse(b, m) != nil {
+				t.Fatal("does not parse")
+			}
+		}); n != 0 {
+			t.Errorf("kind %d: %v allocations", k, n)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, k := range kinds() {
+		f.Add(Append(nil, random(r, k)))
+	}
+	for _, b := range []string{"\xc6\xff\xff\xff\xff", "\xdd\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff"} {
+		f.Add([]byte(b))
+		f.Add(append([]byte{0x90 | arity[KReport], byte(KReport), 0, 0x93, 0, 0, 0xc4, 1, 'r'}, b...))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var m, n Msg
+		if Parse(b, &m) != nil {
+			return
+		}
+		c := Append(nil, &m)
+		if err := Parse(c, &n); err != nil {
+			t.Fatalf("what Parse accepted does not survive Append: %v", err)
+		}
+	})
+}
