@@ -1,0 +1,65 @@
+package journal
+
+import (
+	"encoding/binary"
+
+	"github.com/godlm/godlm/core/proto"
+)
+
+// Head is what the head of a process file tells.
+type Head struct {
+	Proc proto.ProcID // 0: not welcomed yet
+	Pid  int
+}
+
+// ParseHead reads the first HeadSize bytes of a process file.
+func ParseHead(b []byte) (Head, error) {
+	if len(b) < HeadSize || binary.NativeEndian.Uint64(b) != processMagic+processVersion<<56 {
+		return Head{}, ErrFormat
+	}
+	return Head{
+		Proc: proto.ProcID(binary.NativeEndian.Uint64(b[ProcOffset:])),
+		Pid:  int(binary.NativeEndian.Uint64(b[pidOffset:])),
+	}, nil
+}
+
+// AppendProc writes a ProcID as it stands at ProcOffset.
+func AppendProc(b []byte, p proto.ProcID) []byte {
+	return binary.NativeEndian.AppendUint64(b, uint64(p))
+}
+
+// Records are the records of a process file that nobody writes any more.
+func Records(m Memory) (out []proto.Record) {
+	records.each(m, func(_ int, _ cell, body []byte) bool {
+		out = append(out, decode(body))
+		return true
+	})
+	return out
+}
+
+// Peers are the processes that may have used locks mastered by the file's
+// process; all says that they did not fit and everybody may be one.
+func Peers(m Memory) (peers []proto.ProcID, all bool) {
+	if m.Chunks() == 0 {
+		return nil, false
+	}
+	b := m.Chunk(0)
+	for i := 0; i < maxPeers; i++ {
+		p := word(b[peersOffset+8*i:]).Load()
+		if p == 0 {
+			break
+		}
+		peers = append(peers, proto.ProcID(p))
+	}
+	return peers, word(b[allOffset:]).Load() != 0
+}
+
+// Retire makes the records of one tree void.
+func Retire(m Memory, tree proto.Digest) {
+	records.each(m, func(_ int, c cell, body []byte) bool {
+		if decode(body).Tree == tree {
+			c.wipe()
+		}
+		return true
+	})
+}
