@@ -1,0 +1,387 @@
+package sim
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/godlm/godlm/core/agent"
+	"github.com/godlm/godlm/core/proto"
+)
+
+// role is one incarnation of the agent.
+type role struct {
+	s     *sim
+	host  *node
+	a     *agent.Agent
+	links []*link
+	known []proto.ProcID // processes that this incarnation takes for alive
+}
+
+// link is a process's connection to an incarnation of the agent.
+type link struct {
+	role     *role
+	n        *node
+	up, down *queue
+	welcomed bool // as the process sees it
+	greeted  bool // as the agent sees it
+}
+
+// connect does one of the things that happen on the agent's side without a
+// message: somebody takes the role, connects, or is found dead.
+func (s *sim) connect(calm bool) bool {
+	if s.role == nil {
+		return s.takeRole(calm)
+	}
+	var want []*node
+	for _, n := range s.nodes {
+		if n.running() && (n.link == nil || n.link.role != s.role) {
+			want = append(want, n)
+		}
+	}
+	if len(want) > 0 && (calm || s.one(s.plan.slowUp)) {
+		s.hello(want[s.rng.IntN(len(want))])
+		return true
+	}
+	if !s.role.host.running() {
+		return false
+	}
+	for i, id := range s.role.known {
+		if n := s.byID[id]; n.dead && (calm || s.one(s.plan.slowDeath)) {
+			s.role.known = append(s.role.known[:i:i], s.role.known[i+1:]...)
+			s.foundDead(n)
+			return true
+		}
+	}
+	return false
+}
+
+// takeRole makes some running process the agent.
+func (s *sim) takeRole(calm bool) bool {
+	var able []*node
+	for _, n := range s.nodes {
+		if n.running() {
+			able = append(able, n)
+		}
+	}
+	if len(able) == 0 || !calm && !s.one(s.plan.slowUp) {
+		return false
+	}
+	host := able[s.rng.IntN(len(able))]
+	s.gen++
+	r := &role{s: s, host: host}
+	var live, dead []proto.ProcID
+	for _, n := range s.nodes {
+		if n.given == 0 {
+			continue
+		}
+		if !n.dead {
+			live = append(live, n.given)
+		} else if s.files[n.given] != nil {
+			dead = append(dead, n.given)
+		}
+	}
+	r.known = append(r.known, live...)
+	var dir []agent.Entry
+	for _, e := range s.dir {
+		dir = append(dir, e)
+	}
+	sort.Slice(dir, func(i, j int) bool { return string(dir[i].Tree[:]) < string(dir[j].Tree[:]) })
+	s.note("%s becomes agent, generation %d, dead %s, directory of %d", host, s.gen, s.names(dead), len(dir))
+	if s.gen > 1 {
+		s.counts[takeovers]++
+	}
+	s.role = r
+	s.agentStep(r, func() { r.a = agent.New(r, s.gen<<32, live, dead, dir) })
+	return true
+}
+
+// agentStep is one entry into the agent, in its process.
+func (s *sim) agentStep(r *role, do func()) {
+	n := r.host
+	s.mark(n)
+	if n.doomed {
+		undo := []func(){}
+		s.undo = &undo
+		do()
+		s.undo = nil
+		s.cutStep(n, undo)
+		return
+	}
+	do()
+}
+
+// hello connects n to the agent.
+func (s *sim) hello(n *node) {
+	r := s.role
+	l := &link{role: r, n: n}
+	l.up, l.down = s.newQueue(toAgent, n, r.host), s.newQueue(fromAgent, r.host, n)
+	l.up.link, l.down.link = l, l
+	if n.link != nil {
+		// What the former agent sent before it died may be read first, or not.
+		if old := n.link.down; s.one(2) {
+			for old.deliverable() && n.running() {
+				s.deliver(old)
+			}
+			if !n.running() || s.role != r {
+				return
+			}
+		}
+		n.link.down.shut, n.link.up.shut = true, true
+	}
+	n.link = l
+	r.links = append(r.links, l)
+	l.up.msgs = append(l.up.msgs, &proto.Msg{Kind: proto.KHello, Proc: n.id})
+	s.note("%s connects to the agent at %s", n, r.host)
+}
+
+// foundDead tells the agent of a proven death, after or without what the dead
+// process had still to say.
+func (s *sim) foundDead(n *node) {
+	r := s.role
+	for _, l := range r.links {
+		if l.n != n || l.up.shut {
+			continue
+		}
+		drain := s.one(2)
+		for drain && len(l.up.msgs) > 0 && s.role == r {
+			s.deliver(l.up)
+		}
+		if s.role != r {
+			return
+		}
+		l.up.shut, l.down.shut = true, true
+	}
+	s.note("agent finds %s dead", n)
+	s.agentStep(r, func() { r.a.Dead(n.given) })
+}
+
+// atAgent is a process's message to the agent.
+func (s *sim) atAgent(l *link, m *proto.Msg) {
+	r := l.role
+	if r != s.role {
+		return
+	}
+	if m.Kind == proto.KHello {
+		s.welcome(l, m)
+		return
+	}
+	if s.tracing {
+		s.note("agent <- %s %s", l.n, describe(m))
+	}
+	s.agentStep(r, func() { r.a.FromProcess(l.n.given, m) })
+}
+
+func (s *sim) welcome(l *link, m *proto.Msg) {
+	r, n := l.role, l.n
+	s.agentStep(r, func() {
+		var view uint64
+		if n.given == 0 {
+			if n.dead {
+				return // its record lock is free: not welcomed
+			}
+			var id proto.ProcID
+			id, view = r.a.Join()
+			s.change(
+				func() { n.given, s.byID[id], s.files[id] = id, n, n.file; r.known = append(r.known, id) },
+				func() { n.given = 0; delete(s.byID, id); delete(s.files, id) })
+			s.note("agent admits %s as %x", n, uint64(id))
+		} else {
+			view = r.a.View()
+		}
+		if m.Proc != 0 && m.Proc != n.given {
+			s.fail("%s says hello as %x", n, uint64(m.Proc))
+		}
+		l.greeted = true
+		l.down.msgs = append(l.down.msgs, &proto.Msg{Kind: proto.KWelcome, Proc: n.given, View: view})
+		r.a.Connected(n.given)
+	})
+}
+
+// fromAgent is a message of the agent to a process.
+func (s *sim) fromAgent(q *queue, m *proto.Msg) {
+	n := q.to
+	switch m.Kind {
+	case proto.KWelcome:
+		s.step(n, func() {
+			s.note("%s is welcomed", n)
+			if n.id == 0 {
+				n.id = m.Proc
+				n.p.Joined(m.Proc, m.View)
+			}
+			n.link.welcomed = true
+			n.p.Connected()
+		})
+		return
+	case proto.KView:
+		for _, x := range s.nodes {
+			if x.id == 0 && x.given == 0 || n.removed[x.given] || uint64(x.given) > m.View || contains(m.Procs, x.given) {
+				continue
+			}
+			if !x.dead {
+				s.fail("view %x removes %s, which is alive", m.View, x)
+			}
+			s.lastWords(x, n)
+			if !n.running() {
+				return
+			}
+		}
+		if q.shut {
+			return
+		}
+		before := s.beforeView(n, m)
+		s.step(n, func() {
+			if s.tracing {
+				s.note("%s <- agent %s", n, describe(m))
+			}
+			for _, x := range s.nodes {
+				if x.given != 0 && uint64(x.given) <= m.View && !contains(m.Procs, x.given) && !n.removed[x.given] {
+					n.removed[x.given] = true
+					s.counts[removals]++
+				}
+			}
+			n.p.FromAgent(m)
+		})
+		s.afterView(n, before)
+		return
+	}
+	s.step(n, func() {
+		if s.tracing {
+			s.note("%s <- agent %s", n, describe(m))
+		}
+		if m.Kind == proto.KActivate {
+			s.counts[rebuilds]++
+		}
+		n.p.FromAgent(m)
+	})
+}
+
+// lastWords are what a dead process had sent to n and what n may still read
+// before a view tells it to stop.
+func (s *sim) lastWords(x, n *node) {
+	pq := x.out[n.id]
+	if pq == nil {
+		return
+	}
+	drain := s.one(2)
+	for _, q := range []*queue{pq.requests, pq.answers} {
+		for drain && q != nil && q.deliverable() {
+			s.counts[lastWords]++
+			s.deliver(q)
+		}
+		if q != nil {
+			q.shut = true
+		}
+	}
+}
+
+func contains(procs []proto.ProcID, p proto.ProcID) bool {
+	for _, x := range procs {
+		if x == p {
+			return true
+		}
+	}
+	return false
+}
+
+// Send implements agent.World.
+func (r *role) Send(to proto.ProcID, m *proto.Msg) {
+	for i := len(r.links) - 1; i >= 0; i-- {
+		l := r.links[i]
+		if l.n.given == to && l.greeted && !l.down.shut {
+			if m.Kind == proto.KInstall {
+				r.s.checkImage(r, m.Image)
+			}
+			l.down.msgs = append(l.down.msgs, r.s.copyOf(m))
+			return
+		}
+	}
+}
+
+// Records implements agent.World.
+func (r *role) Records(dead proto.ProcID) []proto.Record {
+	n := r.s.byID[dead]
+	if n == nil || !n.dead {
+		r.s.fail("agent reads the journal of %x, which is not dead", uint64(dead))
+	}
+	f := r.s.files[dead]
+	if f == nil {
+		r.s.fail("agent reads the journal of %s, which it has forgotten", n)
+	}
+	return f.records()
+}
+
+// Peers implements agent.World.
+func (r *role) Peers(dead proto.ProcID) ([]proto.ProcID, bool) {
+	f := r.s.files[dead]
+	if f == nil {
+		r.s.fail("agent asks for the peers of %x, which it has forgotten", uint64(dead))
+	}
+	return append([]proto.ProcID(nil), f.peers...), false
+}
+
+// Retire implements agent.World.
+func (r *role) Retire(dead proto.ProcID, tree proto.Digest) {
+	f := r.s.files[dead]
+	if f == nil {
+		r.s.fail("agent retires records of %x, which it has forgotten", uint64(dead))
+	}
+	for i := range f.lines {
+		if l := f.lines[i]; l.written && l.rec.Tree == tree {
+			r.s.change(func() { f.lines[i].written = false }, func() { f.lines[i] = l })
+		}
+	}
+}
+
+// Forget implements agent.World.
+func (r *role) Forget(dead proto.ProcID) {
+	f := r.s.files[dead]
+	r.s.note("   agent forgets %s", r.s.names([]proto.ProcID{dead}))
+	r.s.change(func() { delete(r.s.files, dead) }, func() { r.s.files[dead] = f })
+}
+
+// Put implements agent.Directory.
+func (r *role) Put(e agent.Entry) error {
+	s := r.s
+	old, had := s.dir[e.Tree]
+	if !had && len(s.dir) >= s.plan.directoryRoom {
+		s.counts[directoryFull]++
+		return errNoRoom
+	}
+	s.note("   directory: %x -> %s under %x", e.Tree[:2], s.names([]proto.ProcID{e.Master}), e.Assign)
+	s.change(func() { s.dir[e.Tree] = e }, func() {
+		if had {
+			s.dir[e.Tree] = old
+		} else {
+			delete(s.dir, e.Tree)
+		}
+	})
+	return nil
+}
+
+// Delete implements agent.Directory.
+func (r *role) Delete(tree proto.Digest) {
+	s := r.s
+	old, had := s.dir[tree]
+	s.note("   directory: %x gone", tree[:2])
+	s.change(func() { delete(s.dir, tree) }, func() {
+		if had {
+			s.dir[tree] = old
+		}
+	})
+}
+
+// names prints processes for the trace.
+func (s *sim) names(ids []proto.ProcID) string {
+	t := ""
+	for i, id := range ids {
+		if i > 0 {
+			t += " "
+		}
+		if n := s.byID[id]; n != nil {
+			t += n.name
+		} else {
+			t += fmt.Sprintf("%x", uint64(id))
+		}
+	}
+	return "[" + t + "]"
+}

@@ -1,0 +1,222 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/godlm/godlm/core/agent"
+	"github.com/godlm/godlm/core/proto"
+)
+
+// Outcome is how a schedule ended.
+type Outcome struct {
+	Failure string // empty when all was as it must be
+	Trace   []string
+	Counts  [countEnd]int
+	Steps   int
+}
+
+// failure ends a schedule.
+type failure string
+
+// sim is one schedule.
+type sim struct {
+	rng   *rand.Rand
+	plan  plan
+	steps int
+	ticks int // entries into some core
+
+	nodes  []*node
+	byID   map[proto.ProcID]*node
+	queues []*queue
+	role   *role // the agent, nil when there is none
+	gen    uint64
+	dir    map[proto.Digest]agent.Entry
+	files  map[proto.ProcID]*file
+	undo   *[]func() // of writes to shared memory in a step that will be cut
+
+	regs     []*reg
+	regByKey map[place]*reg
+	byDigest map[proto.Digest]*reg
+	roots    []proto.Root
+	serving  []serving        // per root
+	heard    map[asked]uint32 // last operation that some master was asked for
+
+	nextToken uint64
+	nextWrite uint32
+	calls     int // requests made by programs
+	looks     int // at trees
+
+	wire    []byte
+	tracing bool
+	trace   []string
+	counts  [countEnd]int
+}
+
+// plan is what a seed chooses for a whole schedule.
+type plan struct {
+	initial, most     int
+	roots, names      int
+	calls, rounds     int
+	kill, stop, join  int // per ten thousand steps
+	role              int // of kills, percent that aim at the agent
+	master            int // of kills, percent that aim at a master
+	cut               int // percent of kills in the middle of a step
+	program           int // percent of steps in which a program acts
+	writers           int // percent of requests for PW and EX
+	pins              bool
+	journalRoom       int
+	directoryRoom     int
+	slowDeath, slowUp int // how seldom deaths are noticed, connections made
+}
+
+func (s *sim) choosePlan() {
+	r := s.rng
+	p := &s.plan
+	p.initial = 2 + r.IntN(4)
+	p.most = p.initial + r.IntN(9-p.initial)
+	p.roots = 1 + r.IntN(4)
+	p.names = 1 + r.IntN(2)
+	p.rounds = 1 + r.IntN(3)
+	p.calls = (40 + r.IntN(120)) / p.rounds
+	if r.IntN(8) > 0 {
+		p.kill = 10 + r.IntN(150)
+		p.join = 10 + r.IntN(100)
+	}
+	if r.IntN(2) > 0 {
+		p.stop = r.IntN(100)
+	}
+	p.role = r.IntN(60)
+	p.master = r.IntN(60)
+	p.cut = r.IntN(100)
+	p.program = 10 + r.IntN(40)
+	p.writers = 20 + r.IntN(50)
+	p.pins = r.IntN(3) == 0
+	p.journalRoom = 1 << 20
+	if r.IntN(12) == 0 {
+		p.journalRoom = 1 + r.IntN(4)
+	}
+	p.directoryRoom = 1 << 20
+	if r.IntN(25) == 0 {
+		p.directoryRoom = r.IntN(4)
+	}
+	p.slowDeath = 1 + r.IntN(12)
+	p.slowUp = 1 + r.IntN(8)
+}
+
+// Run runs the schedule of a seed.
+func Run(seed uint64, tracing bool) (out Outcome) {
+	s := &sim{
+		rng:      rand.New(rand.NewPCG(seed, 0x60d1)),
+		byID:     map[proto.ProcID]*node{},
+		dir:      map[proto.Digest]agent.Entry{},
+		files:    map[proto.ProcID]*file{},
+		regByKey: map[place]*reg{},
+		byDigest: map[proto.Digest]*reg{},
+		heard:    map[asked]uint32{},
+		tracing:  tracing,
+	}
+	defer func() {
+		switch x := recover().(type) {
+		case nil:
+		case failure:
+			out.Failure = string(x)
+		default:
+			if tracing {
+				s.note("panic: %v", x)
+				out.Failure = fmt.Sprintf("panic: %v", x)
+				out.Trace = s.trace
+				panic(fmt.Sprintf("%v\n%s", x, tail(s.trace, 60)))
+			}
+			out.Failure = fmt.Sprintf("panic: %v", x)
+		}
+		out.Trace, out.Counts, out.Steps = s.trace, s.counts, s.steps
+	}()
+	s.choosePlan()
+	s.start()
+	for round := 0; round < s.plan.rounds; round++ {
+		s.trouble(s.calls + s.plan.calls)
+		s.calm()
+		s.atRest()
+	}
+	s.releaseAll()
+	return out
+}
+
+func tail(lines []string, n int) string {
+	if len(lines) > n {
+		lines = lines[len(lines)-n:]
+	}
+	t := ""
+	for _, l := range lines {
+		t += l + "\n"
+	}
+	return t
+}
+
+// start makes the first processes and chooses the roots' names.
+func (s *sim) start() {
+	for i := 0; i < s.plan.roots; i++ {
+		root := proto.Root{Name: proto.MakeName([]byte{'r', byte('0' + i/2)})}
+		if i%2 == 1 {
+			root.Space = proto.Namespace{Kind: proto.PerUser, ID: 7}
+		}
+		s.roots = append(s.roots, root)
+		s.serving = append(s.serving, serving{})
+	}
+	for i := 0; i < s.plan.initial; i++ {
+		s.addNode()
+	}
+	s.note("plan %+v", s.plan)
+}
+
+// trouble lets programs, messages and faults happen until enough calls were made.
+func (s *sim) trouble(calls int) {
+	limit := s.steps + 100*s.plan.calls + 4000
+	for s.calls < calls && s.steps < limit {
+		s.steps++
+		if s.fault() {
+			continue
+		}
+		if s.rng.IntN(100) < s.plan.program && s.act() {
+			continue
+		}
+		if !s.progress(false) {
+			s.act()
+		}
+	}
+}
+
+// calm ends the trouble: whoever is stopped goes on, and everything that is
+// under way arrives.
+func (s *sim) calm() {
+	for _, n := range s.nodes {
+		s.resumeNode(n)
+		if n.doomed {
+			s.kill(n)
+		}
+	}
+	limit := s.steps + 200000
+	for s.progress(true) {
+		s.steps++
+		if s.steps > limit {
+			s.fail("the system does not come to rest")
+		}
+	}
+}
+
+func (s *sim) fail(format string, args ...any) {
+	panic(failure(fmt.Sprintf("step %d: ", s.steps) + fmt.Sprintf(format, args...)))
+}
+
+func (s *sim) note(format string, args ...any) {
+	if s.tracing {
+		s.trace = append(s.trace, fmt.Sprintf("%5d ", s.steps)+fmt.Sprintf(format, args...))
+	}
+}
+
+// one chance in n.
+func (s *sim) one(n int) bool { return s.rng.IntN(n) == 0 }
+
+// percent is true p times in a hundred.
+func (s *sim) percent(p int) bool { return s.rng.IntN(100) < p }
