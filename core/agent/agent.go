@@ -16,6 +16,7 @@
 package agent
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/godlm/godlm/core/process"
@@ -60,6 +61,7 @@ type Entry struct {
 type Agent struct {
 	world     World
 	view      uint64
+	needed    uint64 // reports made for this view or a later one count
 	assign    uint64
 	live      map[proto.ProcID]bool
 	connected map[proto.ProcID]bool
@@ -177,8 +179,10 @@ func (a *Agent) Dead(p proto.ProcID) {
 }
 
 // startRecovery finds the trees without a living master and whose reports they
-// need. Reports made for earlier views are asked for again.
+// need. Reports made for earlier views are asked for again; processes that join
+// later have nothing to report.
 func (a *Agent) startRecovery() {
+	a.needed = a.view
 	clear(a.reports)
 	clear(a.roots)
 	a.lost = map[proto.Digest]*tree{}
@@ -234,19 +238,25 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 	case proto.KDrop:
 		a.dropped(p, m)
 	case proto.KReport:
-		if m.View == a.view {
-			d := m.Root.Digest()
-			a.roots[d] = m.Root
-			a.reports[d] = append(a.reports[d], rebuild.Report{Proc: p, Locks: append([]proto.LockReport(nil), m.Locks...)})
+		if m.View >= a.needed {
+			a.report(p, m)
 		}
 	case proto.KReportEnd:
-		if m.View == a.view {
+		if m.View >= a.needed {
 			delete(a.awaited, p)
 			a.advance()
 		}
 	case proto.KInstalled:
 		a.installed(p, m)
 	}
+}
+
+// report keeps what p knows of a tree, in place of what it said before.
+func (a *Agent) report(p proto.ProcID, m *proto.Msg) {
+	d := m.Root.Digest()
+	a.roots[d] = m.Root
+	kept := slices.DeleteFunc(a.reports[d], func(r rebuild.Report) bool { return r.Proc == p })
+	a.reports[d] = append(kept, rebuild.Report{Proc: p, Locks: slices.Clone(m.Locks)})
 }
 
 // lookup answers who masters a root, now or when it is known.

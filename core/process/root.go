@@ -187,30 +187,35 @@ func (r *root) abandonTree() {
 func (r *root) resume() {
 	type step struct {
 		op uint64
-		l  *lock
-		do func(*root, *lock)
+		id proto.LockID
 	}
 	var steps []step
 	for l := r.own.head; l != nil; l = l.next {
 		if l.ask.kind != proto.PendingNothing {
-			steps = append(steps, step{l.ask.op, l, (*root).carryAsk})
+			steps = append(steps, step{l.ask.op, l.ID})
 		}
 		if l.cancel.active {
-			steps = append(steps, step{l.cancel.op, l, (*root).carryCancel})
+			steps = append(steps, step{l.cancel.op, l.ID})
 		}
 		if l.unlock.active {
-			steps = append(steps, step{l.unlock.op, l, (*root).carryUnlock})
+			steps = append(steps, step{l.unlock.op, l.ID})
 		}
 	}
 	sort.Slice(steps, func(i, j int) bool { return steps[i].op < steps[j].op })
-	ids := make([]proto.LockID, len(steps))
-	for i := range steps {
-		ids[i] = steps[i].l.ID
-	}
-	for i, st := range steps {
+	for _, st := range steps {
 		// An earlier step may have ended the lock or answered the request.
-		if r.shard.lookup(ids[i]) == st.l && st.l.root == r {
-			st.do(r, st.l)
+		l := r.shard.lookup(st.id)
+		switch {
+		case l == nil:
+		case l.unlock.active:
+			// Once it is done the request and its cancel are answered too.
+			if l.unlock.op == st.op {
+				r.carryUnlock(l)
+			}
+		case l.ask.kind != proto.PendingNothing && l.ask.op == st.op:
+			r.carryAsk(l)
+		case l.cancel.active && l.cancel.op == st.op:
+			r.carryCancel(l)
 		}
 	}
 	queries := r.queries
