@@ -108,6 +108,7 @@ func (r *root) sendRefused(to proto.ProcID, m *proto.Msg, st dlm.Status) {
 func (r *root) sendStanding(t *tree.Lock) {
 	if t.Place() == tree.InGranted {
 		r.sendGranted(t)
+		t.Res.Remind(t)
 	} else {
 		r.sendQueued(t)
 	}

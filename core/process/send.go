@@ -17,6 +17,9 @@ func (r *root) carryAsk(l *lock) {
 	if l.Res != nil && l.Op == uint32(l.ask.op) {
 		if l.Place() == tree.InGranted {
 			s.granted(l, &l.Res.Block)
+			if l.Res != nil {
+				l.Res.Remind(&l.Lock)
+			}
 		} else {
 			l.ask.wait(l.Arrival)
 		}

@@ -304,6 +304,10 @@ func (r *Resource) notify(l *Lock) {
 	}
 }
 
+// Remind tells l's owner again whom l blocks: it has only now learnt that the
+// lock is granted, so that an earlier notice may have meant nothing to it.
+func (r *Resource) Remind(l *Lock) { r.notify(l) }
+
 // notifyHolders tells every granted lock that blocks the newly queued q. Locks
 // that are converting are not told (spec §9.4).
 func (r *Resource) notifyHolders(q *Lock) {
