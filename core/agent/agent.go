@@ -78,8 +78,10 @@ type tree struct {
 	digest  proto.Digest
 	master  proto.ProcID
 	assign  uint64
-	placing proto.ProcID // being installed there
-	next    uint64       // assignment of that installation
+	held    bool                  // the master has said that it holds the tree
+	placing proto.ProcID          // being installed there
+	next    uint64                // assignment of that installation
+	refused map[proto.ProcID]bool // they have no room for it
 	asking  []asker
 }
 
@@ -145,6 +147,12 @@ func (a *Agent) Connected(p proto.ProcID) {
 	}
 	a.connected[p] = true
 	a.sendView(p)
+	for _, t := range a.dir {
+		if t.placing == 0 && t.refused != nil && !t.refused[p] {
+			a.reportAgain()
+			return
+		}
+	}
 }
 
 func (a *Agent) sendView(p proto.ProcID) {
@@ -272,7 +280,7 @@ func (a *Agent) lookup(q asker) {
 		a.appoint(t, q)
 	case !a.live[t.master]:
 		t.asking = append(t.asking, q)
-	case t.master == q.proc:
+	case t.master == q.proc && !t.held:
 		// It has given the tree up, or never heard that it got it. In both cases
 		// it starts anew, so that stamps go on (design §4).
 		a.appoint(t, q)
@@ -291,7 +299,7 @@ func (a *Agent) appoint(t *tree, q asker) {
 		a.answer(q, 0, process.DirectoryFull)
 		return
 	}
-	t.master, t.assign = q.proc, a.assign
+	t.master, t.assign, t.held = q.proc, a.assign, false
 	a.answer(q, t.master, t.assign)
 }
 
@@ -307,7 +315,10 @@ func (a *Agent) dropped(p proto.ProcID, m *proto.Msg) {
 	case t == nil:
 	case t.placing == p && t.next == m.Assign:
 		t.placing = 0
-		a.lost[d] = t
+		if t.refused == nil {
+			t.refused = map[proto.ProcID]bool{}
+		}
+		t.refused[p] = true
 		a.reportAgain()
 	case t.master == p && t.assign == m.Assign:
 		a.world.Delete(d)
@@ -364,18 +375,23 @@ func (a *Agent) placeTree(t *tree, records []proto.Record) {
 		a.free(t)
 		return
 	}
-	t.placing, t.next = mostLocks(im), im.Assign
+	to := a.roomiest(t, im)
+	if to == 0 {
+		return // it waits for the next process
+	}
+	t.placing, t.next = to, im.Assign
 	a.world.Send(t.placing, &proto.Msg{Kind: proto.KInstall, Image: im})
 }
 
-// mostLocks is the owner of the most locks, the oldest among equals.
-func mostLocks(im *proto.Image) (best proto.ProcID) {
+// roomiest is who is to master the image: the owner of the most locks, then
+// anybody, the oldest among equals, but nobody who has refused. 0 when all have.
+func (a *Agent) roomiest(t *tree, im *proto.Image) (best proto.ProcID) {
 	count := map[proto.ProcID]int{}
 	for i := range im.Locks {
 		count[im.Locks[i].Owner]++
 	}
-	for p, n := range count {
-		if best == 0 || n > count[best] || n == count[best] && p < best {
+	for _, p := range sorted(a.connected) {
+		if !t.refused[p] && (best == 0 || count[p] > count[best]) {
 			best = p
 		}
 	}
@@ -411,12 +427,14 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 			return
 		}
 		t.master, t.assign, t.placing = p, m.Assign, 0
+		t.refused = nil
 		a.retire(d)
 	case t.master == p && t.assign == m.Assign:
 		// A predecessor of this agent got as far as naming it.
 	default:
 		return
 	}
+	t.held = true
 	a.world.Send(p, &proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign})
 	asking := t.asking
 	t.asking = nil

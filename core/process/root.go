@@ -169,12 +169,12 @@ func (r *root) becomeRemote(master proto.ProcID, assign uint64) {
 	r.resume()
 }
 
-// abandonTree gives up a tree that was installed but never activated.
+// abandonTree gives up a tree that was installed, whole or in part, but never
+// activated.
 func (r *root) abandonTree() {
-	if r.tree == nil {
-		return
+	if r.tree != nil {
+		r.tree.Discard()
 	}
-	r.tree.Discard()
 	for l := r.own.head; l != nil; l = l.next {
 		id, owner := l.ID, l.Owner
 		l.Lock = tree.Lock{ID: id, Owner: owner}

@@ -44,7 +44,8 @@ func (r *root) carryAsk(l *lock) {
 // sendAsk sends l's request to the tree's master.
 func (r *root) sendAsk(l *lock) {
 	s, a := r.shard, &l.ask
-	a.queued, a.arrival = false, 0
+	// The arrival stamp stays: a tree put together again keeps its order.
+	a.queued = false
 	m := s.compose(proto.KConvert)
 	if a.kind == proto.PendingLock {
 		m.Kind = proto.KRequest

@@ -237,11 +237,11 @@ func (r *root) install(im *proto.Image) {
 		r.foreign[owned{il.Owner, il.Lock}] = f
 		return f
 	})
+	r.tree = t
 	if err != nil {
 		r.uninstall()
 		return
 	}
-	r.tree = t
 	m := s.compose(proto.KInstalled)
 	m.Root, m.Assign = r.key, r.assign
 	s.p.world.SendAgent(m)
@@ -250,7 +250,7 @@ func (r *root) install(im *proto.Image) {
 // uninstall: this process cannot take the tree (its journal has no room). It
 // says so by dropping it, and the agent chooses another.
 func (r *root) uninstall() {
-	r.foreign = nil
+	r.abandonTree()
 	r.where = orphan
 	r.shard.sendDrop(r, r.assign)
 	r.lookAgain()

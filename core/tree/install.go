@@ -11,7 +11,8 @@ import (
 
 // Install makes the tree that an image describes. Nothing is granted yet:
 // Activate does that. lock is called for every lock and gives the structure to
-// use for it, since the master's own locks live in its lock table.
+// use for it, since the master's own locks live in its lock table. With an error
+// the tree is as far as it came, for Discard.
 func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, lock func(*proto.ImageLock) *Lock) (*Tree, error) {
 	t := New(im.Root, im.Assign, self, sink, journal)
 	t.arrival = im.Arrival
@@ -23,10 +24,10 @@ func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, loc
 			res[i] = &t.root
 		case i > 0 && ir.Parent >= 0 && int(ir.Parent) < i:
 			if res[i] = t.sub(res[ir.Parent], &ir.Name); res[i] == nil {
-				return nil, fmt.Errorf("image of tree %x: deeper than %d levels", t.Digest, MaxDepth)
+				return t, fmt.Errorf("image of tree %x: deeper than %d levels", t.Digest, MaxDepth)
 			}
 		default:
-			return nil, fmt.Errorf("image of tree %x: resource %d has parent %d", t.Digest, i, ir.Parent)
+			return t, fmt.Errorf("image of tree %x: resource %d has parent %d", t.Digest, i, ir.Parent)
 		}
 		res[i].Block = ir.Block
 		// A stamp of this assignment was given by the assembly; go on from it.
@@ -37,7 +38,7 @@ func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, loc
 	for i := range im.Locks {
 		il := &im.Locks[i]
 		if il.Resource < 0 || int(il.Resource) >= len(res) {
-			return nil, fmt.Errorf("image of tree %x: lock %d on resource %d", t.Digest, i, il.Resource)
+			return t, fmt.Errorf("image of tree %x: lock %d on resource %d", t.Digest, i, il.Resource)
 		}
 		l := lock(il)
 		l.Owner, l.ID = il.Owner, il.Lock
@@ -46,7 +47,7 @@ func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, loc
 		l.Granted, l.place = mode.None, Nowhere
 		r := res[il.Resource]
 		if err := r.enter(l); err != nil {
-			return nil, err
+			return t, err
 		}
 		if il.Granted != mode.None {
 			r.hold(l, il.Granted)

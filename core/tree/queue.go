@@ -206,11 +206,12 @@ func (r *Resource) leave(l *Lock) {
 	}
 }
 
-// change gives the block a new stamp (design §4).
+// change gives the block a new stamp (design §4). Whoever calls it sees to it
+// that the journal gets the change together with the change of the writer, in
+// one record: a death between two would leave a block that nobody has written.
 func (r *Resource) change() {
 	r.tree.seq++
 	r.Block.Stamp = proto.Stamp{Assign: r.tree.Assign, Seq: r.tree.seq}
-	r.record()
 }
 
 func (r *Resource) write(v *proto.Value) {

@@ -185,10 +185,14 @@ func (t *Tree) Convert(l *Lock, c *Conversion) dlm.Status {
 		r.notifyHolders(l)
 		return dlm.Pending
 	}
+	stamp := r.Block.Stamp
 	if mode.OnConvert(l.Granted, c.Mode) == mode.Write {
 		r.store(c.Flags, c.Value)
 	}
 	r.grant(l)
+	if r.writer == l && r.Block.Stamp != stamp {
+		r.record() // else the change of the writer has brought it
+	}
 	l.fresh = true
 	return dlm.Synch
 }
