@@ -218,6 +218,9 @@ func (r *root) resume() {
 			r.carryCancel(l)
 		}
 	}
+	if r.where == remote && r.ownCount > 0 && len(steps) == 0 {
+		r.greet()
+	}
 	queries := r.queries
 	r.queries = nil
 	for _, q := range queries {
@@ -230,6 +233,15 @@ func (r *root) resume() {
 			r.fromOwner(held[i].from, &held[i].msg)
 		}
 	}
+}
+
+// greet makes contact with a new master that this process asks nothing of:
+// answers and notices travel on the connection that the owner of locks opens.
+// It is a question whose answer nobody awaits.
+func (r *root) greet() {
+	m := r.shard.compose(proto.KQuery)
+	m.Assign, m.Root, m.Name = r.assign, r.key, proto.Name{}
+	r.shard.p.world.Send(r.master, proto.ToMaster, m)
 }
 
 // Granted implements tree.Sink: a queued request is granted.
