@@ -1,0 +1,473 @@
+package link
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/core/proto"
+)
+
+const (
+	headerSize = 4
+	// maxFrame bounds a payload, in bytes.
+	maxFrame = 16 << 20
+	// firstBuffer is the size of a new read buffer and what it shrinks to.
+	firstBuffer = 16 << 10
+	// maxOut is how much an accepted connection may have to write before nothing
+	// more is read from it, in bytes. Only who accepted stops to read: if both
+	// sides did they could wait for each other for ever.
+	maxOut = 8 << 20
+	// keepOut is the largest write buffer that is kept for the next use.
+	keepOut = 256 << 10
+)
+
+// Handler takes what a connection brings. Its methods are called by one thread
+// at a time for one connection and must not wait.
+type Handler interface {
+	// Message takes a message; m and what it points to are valid until Message
+	// returns. An error closes the connection.
+	Message(c *Conn, m *proto.Msg) error
+	// Closed says that nothing more will come: the peer has closed or died
+	// (err is nil), or the connection was closed for the reason err. It is not
+	// called after Close, nor during Loop.Close.
+	Closed(c *Conn, err error)
+}
+
+// Conn is a connection, or the outbox of one that has yet to be made.
+type Conn struct {
+	loop     *Loop
+	handler  Handler
+	throttle bool
+
+	reading sync.Mutex // held while reading and in the handler
+	again   atomic.Bool
+	hup     atomic.Bool // the peer has closed: read to the end
+	stalled atomic.Bool // not reading until the peer does
+	closed  atomic.Bool // set under mu: nothing is handled or written any more
+	ended   bool        // under reading: nothing is read any more
+	in      []byte      // in[inAt:inEnd] is not handled yet
+	inAt    int
+	inEnd   int
+	msg     proto.Msg
+
+	mu      sync.Mutex
+	fd      int // -1: none yet, or none any more
+	key     unix.EpollEvent
+	users   int  // threads that use fd, and 1 while not closed
+	broken  bool // nothing is written any more
+	writing bool // a thread is in flush
+	full    bool // waits for EPOLLOUT
+	dirty   bool // in the loop's list
+	out     []byte
+	now     []byte // being written
+	nowAt   int
+	size    int // bytes in out and in now from nowAt
+}
+
+// NewConn makes an outbox; Attach gives it a socket.
+func (l *Loop) NewConn(h Handler) *Conn {
+	return &Conn{loop: l, handler: h, fd: -1, users: 1}
+}
+
+// Attach gives c its socket, which is c's from now on.
+func (c *Conn) Attach(fd int) error {
+	c.loop.opened(fd)
+	c.mu.Lock()
+	if c.closed.Load() {
+		c.mu.Unlock()
+		c.loop.closeFD(fd)
+		return io.ErrClosedPipe
+	}
+	// From here on events may come; their threads wait for the mutex.
+	key, err := c.loop.add(fd, c, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET)
+	if err != nil {
+		c.mu.Unlock()
+		c.loop.closeFD(fd)
+		return err
+	}
+	c.fd, c.key = fd, key
+	dirty := c.size > 0 && !c.dirty
+	c.dirty = c.dirty || dirty
+	c.mu.Unlock()
+	if dirty {
+		c.loop.markDirty(c)
+	}
+	return nil
+}
+
+// Send appends m to the outbox. It never waits.
+func (c *Conn) Send(m *proto.Msg) {
+	c.mu.Lock()
+	if c.closed.Load() || c.broken {
+		c.mu.Unlock()
+		return
+	}
+	at := len(c.out)
+	var err error
+	if c.out, err = AppendFrame(c.out, m); err != nil {
+		c.mu.Unlock()
+		c.loop.cfg.Log.Error("message not sent", "kind", m.Kind, "error", err)
+		return
+	}
+	c.size += len(c.out) - at
+	dirty := !c.dirty && c.fd >= 0
+	c.dirty = c.dirty || dirty
+	c.mu.Unlock()
+	if dirty {
+		c.loop.markDirty(c)
+	}
+}
+
+// SendFrames appends frames that are complete already.
+func (c *Conn) SendFrames(b []byte) {
+	c.mu.Lock()
+	if c.closed.Load() || c.broken || len(b) == 0 {
+		c.mu.Unlock()
+		return
+	}
+	c.out = append(c.out, b...)
+	c.size += len(b)
+	dirty := !c.dirty && c.fd >= 0
+	c.dirty = c.dirty || dirty
+	c.mu.Unlock()
+	if dirty {
+		c.loop.markDirty(c)
+	}
+}
+
+// AppendFrame appends m as a frame.
+func AppendFrame(b []byte, m *proto.Msg) ([]byte, error) {
+	at := len(b)
+	b = append(b, 0, 0, 0, 0)
+	b = proto.Append(b, m)
+	n := len(b) - at - headerSize
+	if n > maxFrame {
+		return b[:at], fmt.Errorf("frame of %d bytes, at most %d are allowed", n, maxFrame)
+	}
+	binary.BigEndian.PutUint32(b[at:], uint32(n))
+	return b, nil
+}
+
+// EachFrame parses complete frames into m, one after the other.
+func EachFrame(b []byte, m *proto.Msg, f func(*proto.Msg)) error {
+	for len(b) > 0 {
+		n := headerSize + int(binary.BigEndian.Uint32(b))
+		if err := proto.Parse(b[headerSize:n], m); err != nil {
+			return err
+		}
+		f(m)
+		b = b[n:]
+	}
+	return nil
+}
+
+// acquire gives the descriptor to use until release.
+func (c *Conn) acquire() (fd int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() || c.fd < 0 {
+		return -1, false
+	}
+	c.users++
+	return c.fd, true
+}
+
+func (c *Conn) release() {
+	c.mu.Lock()
+	fd := c.drop()
+	c.mu.Unlock()
+	if fd >= 0 {
+		c.loop.closeFD(fd)
+	}
+}
+
+// drop counts one user less and gives the descriptor to close when none is left.
+func (c *Conn) drop() (fd int) {
+	if c.users--; c.users > 0 {
+		return -1
+	}
+	fd, c.fd = c.fd, -1
+	return fd
+}
+
+// Close closes the connection at once. Nothing of it is handled any more, except
+// what a thread is handling just now.
+func (c *Conn) Close() {
+	c.mu.Lock()
+	if c.closed.Load() {
+		c.mu.Unlock()
+		return
+	}
+	c.closed.Store(true)
+	c.out, c.now, c.nowAt, c.size = nil, nil, 0, 0
+	key, had := c.key, c.key.Events != 0
+	if c.fd >= 0 && c.users > 1 {
+		// The peer learns of it now, the descriptor goes with its last user. It
+		// fails when the peer is gone, which is as good.
+		_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
+	}
+	fd := c.drop()
+	c.mu.Unlock()
+	if had {
+		c.loop.release(key)
+	}
+	if fd >= 0 {
+		c.loop.closeFD(fd)
+	}
+}
+
+// Drain handles what the peer has sent so far and then closes the connection,
+// without calling Closed. The caller must not be in this connection's handler.
+func (c *Conn) Drain() {
+	c.reading.Lock()
+	c.hup.Store(true)
+	c.stalled.Store(false)
+	c.ended = true
+	if err := c.read(true); err != nil && !errors.Is(err, io.EOF) {
+		c.loop.cfg.Log.Warn("connection of a dead process", "error", err)
+	}
+	c.reading.Unlock()
+	c.Close()
+}
+
+// ready implements source.
+func (c *Conn) ready(events uint32) {
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		c.hup.Store(true)
+	}
+	if events&^unix.EPOLLOUT != 0 {
+		c.readable()
+	}
+	if events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		c.writable()
+	}
+}
+
+// readable reads unless another thread does, who then does it once more.
+func (c *Conn) readable() {
+	c.again.Store(true)
+	for c.again.Load() {
+		if !c.reading.TryLock() {
+			return
+		}
+		for c.again.Swap(false) && !c.ended {
+			if err := c.read(false); err != nil {
+				c.end(err)
+			}
+		}
+		c.reading.Unlock()
+	}
+}
+
+// end closes the connection after an error in reading.
+func (c *Conn) end(err error) {
+	c.ended = true
+	if c.closed.Load() {
+		return
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	} else {
+		c.loop.cfg.Log.Warn("connection closed", "error", err)
+	}
+	c.Close()
+	c.handler.Closed(c, err)
+}
+
+// read reads and handles until nothing is left. all: also when too much waits to
+// be written.
+func (c *Conn) read(all bool) error {
+	fd, ok := c.acquire()
+	if !ok {
+		return nil
+	}
+	defer c.release()
+	for !c.closed.Load() {
+		if c.throttle && !all && c.tooMuch() {
+			return nil
+		}
+		c.room()
+		hup := c.hup.Load()
+		want := len(c.in) - c.inEnd
+		n, errno := recv(fd, c.in[c.inEnd:])
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno == unix.EAGAIN:
+			return nil
+		case errno == unix.ECONNRESET: // closed with our bytes unread
+			return io.EOF
+		case errno != 0:
+			return fmt.Errorf("read: %w", errno)
+		case n == 0:
+			if c.inAt < c.inEnd {
+				c.loop.cfg.Log.Debug("connection ends within a frame")
+			}
+			return io.EOF
+		}
+		c.inEnd += n
+		if err := c.handle(); err != nil {
+			return err
+		}
+		if n < want && !hup {
+			return nil // there was no more, and an edge tells when there is
+		}
+	}
+	return nil
+}
+
+// tooMuch reports whether the peer does not read what it has asked for.
+func (c *Conn) tooMuch() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stalled := c.size > maxOut && !c.broken
+	c.stalled.Store(stalled)
+	return stalled
+}
+
+// room makes the buffer have some. It grows as bytes arrive, by doubling,
+// whatever length the peer has announced.
+func (c *Conn) room() {
+	switch {
+	case c.inAt == c.inEnd:
+		c.inAt, c.inEnd = 0, 0
+		if len(c.in) == 0 || len(c.in) > 4*firstBuffer {
+			c.in = make([]byte, firstBuffer)
+		}
+	case c.inEnd < len(c.in):
+	case c.inAt > 0:
+		c.inEnd = copy(c.in, c.in[c.inAt:c.inEnd])
+		c.inAt = 0
+	default:
+		b := make([]byte, 2*len(c.in))
+		copy(b, c.in)
+		c.in = b
+	}
+}
+
+// handle handles the complete frames in the buffer.
+func (c *Conn) handle() error {
+	for c.inEnd-c.inAt >= headerSize && !c.closed.Load() {
+		n := int(binary.BigEndian.Uint32(c.in[c.inAt:]))
+		if n > maxFrame {
+			return fmt.Errorf("frame of %d bytes, at most %d are allowed", n, maxFrame)
+		}
+		if c.inEnd-c.inAt < headerSize+n {
+			return nil
+		}
+		b := c.in[c.inAt+headerSize : c.inAt+headerSize+n]
+		if err := proto.Parse(b, &c.msg); err != nil {
+			return fmt.Errorf("frame: %w", err)
+		}
+		c.inAt += headerSize + n
+		if err := c.handler.Message(c, &c.msg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writable goes on after a full socket.
+func (c *Conn) writable() {
+	c.mu.Lock()
+	if c.full && c.fd >= 0 {
+		c.full = false
+		// Else every read of the peer would wake somebody here.
+		c.watch(0)
+	}
+	c.mu.Unlock()
+	c.flush()
+}
+
+// flush writes until nothing is left or the socket is full. One thread at a time
+// does; what others send meanwhile it takes along. The mutex is not held while
+// it writes.
+func (c *Conn) flush() {
+	c.mu.Lock()
+	c.dirty = false
+	if c.writing || c.full || c.closed.Load() || c.broken || c.fd < 0 {
+		c.mu.Unlock()
+		return
+	}
+	c.writing = true
+	c.users++
+	for !c.closed.Load() && !c.broken {
+		if c.nowAt == len(c.now) {
+			if len(c.out) == 0 {
+				break
+			}
+			c.now, c.out, c.nowAt = c.out, c.now[:0], 0
+		}
+		fd, b := c.fd, c.now[c.nowAt:]
+		c.mu.Unlock()
+		n, errno := send(fd, b)
+		c.mu.Lock()
+		if c.closed.Load() {
+			break
+		}
+		if errno == 0 {
+			c.nowAt += n
+			c.size -= n
+			if c.nowAt == len(c.now) && cap(c.now) > keepOut {
+				c.now, c.nowAt = nil, 0
+			}
+			continue
+		}
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno == unix.EAGAIN && c.arm() {
+			break
+		}
+		// The peer is gone; its last words are still read, and then comes the end.
+		c.broken = true
+		c.out, c.now, c.nowAt, c.size = nil, nil, 0, 0
+	}
+	c.writing = false
+	resume := c.stalled.Load() && c.size <= maxOut/2
+	fd := c.drop()
+	c.mu.Unlock()
+	if fd >= 0 {
+		c.loop.closeFD(fd)
+	}
+	if resume {
+		c.readable()
+	}
+}
+
+// arm asks for an event when the socket is no longer full. The mutex is held.
+func (c *Conn) arm() bool {
+	c.full = true
+	return c.watch(unix.EPOLLOUT)
+}
+
+// watch sets the events of the socket; the mutex is held. An event that is there
+// already comes once more.
+func (c *Conn) watch(more uint32) bool {
+	ev := c.key
+	ev.Events |= more
+	if err := unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_MOD, c.fd, &ev); err != nil {
+		c.loop.cfg.Log.Error("watch a socket", "error", err)
+		return false
+	}
+	return true
+}
+
+// recv and send are system calls that return at once, so the scheduler need not
+// be told of them.
+func recv(fd int, b []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
+	return int(n), errno
+}
+
+func send(fd int, b []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), errno
+}

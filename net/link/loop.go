@@ -1,0 +1,257 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Config is what a Loop needs.
+type Config struct {
+	// OpenFD and CloseFD, if set, are told of every descriptor that a forked
+	// child must close.
+	OpenFD, CloseFD func(fd int)
+	Log             *slog.Logger
+}
+
+// Loop is a set of sockets.
+type Loop struct {
+	cfg  Config
+	epfd int
+	stop int // eventfd; readable for ever once the loop is closed
+	wg   sync.WaitGroup
+
+	mu     sync.Mutex
+	slots  []slot
+	free   []uint32
+	closed bool
+
+	dirty struct {
+		sync.Mutex
+		conns []*Conn
+		spare []*Conn
+	}
+	pending atomic.Bool // dirty.conns is not empty
+}
+
+// slot is a place for a socket. Its generation tells an event of the present
+// socket from one of an earlier.
+type slot struct {
+	src source
+	gen uint32
+}
+
+// source is something in the epoll set.
+type source interface{ ready(events uint32) }
+
+// stopSlot marks the event of the eventfd.
+const stopSlot = -1
+
+// New makes an empty loop. Run must be started for it to work without callers.
+func New(cfg Config) (*Loop, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make an epoll set: %w", err)
+	}
+	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make an event descriptor: %w", err), unix.Close(epfd))
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: stopSlot}
+	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, stop, &ev); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch the event descriptor: %w", err), unix.Close(stop), unix.Close(epfd))
+	}
+	l := &Loop{cfg: cfg, epfd: epfd, stop: stop}
+	l.opened(epfd)
+	l.opened(stop)
+	return l, nil
+}
+
+func (l *Loop) opened(fd int) {
+	if l.cfg.OpenFD != nil {
+		l.cfg.OpenFD(fd)
+	}
+}
+
+// closeFD closes a descriptor of ours.
+func (l *Loop) closeFD(fd int) {
+	if l.cfg.CloseFD != nil {
+		l.cfg.CloseFD(fd)
+	}
+	if err := unix.Close(fd); err != nil {
+		l.cfg.Log.Error("close a socket", "error", err)
+	}
+}
+
+// EpollFD is the descriptor that callers may wait on.
+func (l *Loop) EpollFD() int { return l.epfd }
+
+// Run waits for events and handles them in a goroutine of its own until Close;
+// after each batch it calls after.
+func (l *Loop) Run(after func()) {
+	l.wg.Add(1)
+	go func() {
+		defer l.wg.Done()
+		var events [64]unix.EpollEvent
+		for {
+			n, err := unix.EpollWait(l.epfd, events[:], -1)
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil {
+				l.cfg.Log.Error("wait for sockets", "error", err)
+				return
+			}
+			if !l.Handle(events[:n]) {
+				return
+			}
+			after()
+		}
+	}()
+}
+
+// buffers keeps event arrays for Poll.
+var buffers = sync.Pool{New: func() any { return new([64]unix.EpollEvent) }}
+
+// Poll handles what is ready now.
+func (l *Loop) Poll() {
+	b := buffers.Get().(*[64]unix.EpollEvent)
+	defer buffers.Put(b)
+	for {
+		n, err := unix.EpollWait(l.epfd, b[:], 0)
+		if n > 0 {
+			l.Handle(b[:n])
+		}
+		if n < len(b) && err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// Handle handles events of EpollFD. It reports false once the loop is closed.
+func (l *Loop) Handle(events []unix.EpollEvent) bool {
+	open := true
+	for i := range events {
+		ev := &events[i]
+		if ev.Fd == stopSlot {
+			open = false
+			continue
+		}
+		l.mu.Lock()
+		var src source
+		if s := &l.slots[ev.Fd]; s.gen == uint32(ev.Pad) {
+			src = s.src
+		}
+		l.mu.Unlock()
+		if src != nil {
+			src.ready(ev.Events)
+		}
+	}
+	return open
+}
+
+// add puts a descriptor into the set; key is for later changes.
+func (l *Loop) add(fd int, src source, events uint32) (key unix.EpollEvent, err error) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return key, os.ErrClosed
+	}
+	var i uint32
+	if n := len(l.free); n > 0 {
+		i = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		i = uint32(len(l.slots))
+		l.slots = append(l.slots, slot{})
+	}
+	s := &l.slots[i]
+	s.gen++
+	s.src = src
+	key = unix.EpollEvent{Events: events, Fd: int32(i), Pad: int32(s.gen)}
+	l.mu.Unlock()
+	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, fd, &key); err != nil {
+		l.release(key)
+		return key, fmt.Errorf("watch a socket: %w", err)
+	}
+	return key, nil
+}
+
+// release frees a slot.
+func (l *Loop) release(key unix.EpollEvent) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := &l.slots[key.Fd]
+	s.src = nil
+	s.gen++
+	l.free = append(l.free, uint32(key.Fd))
+}
+
+// markDirty notes that c has something to write.
+func (l *Loop) markDirty(c *Conn) {
+	l.dirty.Lock()
+	l.dirty.conns = append(l.dirty.conns, c)
+	l.pending.Store(true)
+	l.dirty.Unlock()
+}
+
+// Flush writes what was sent since the last Flush. No mutex that a handler or a
+// sender takes may be held.
+func (l *Loop) Flush() {
+	for l.pending.Load() {
+		l.dirty.Lock()
+		conns := l.dirty.conns
+		l.dirty.conns = l.dirty.spare[:0]
+		l.dirty.spare = nil
+		l.pending.Store(false)
+		l.dirty.Unlock()
+		for i, c := range conns {
+			c.flush()
+			conns[i] = nil
+		}
+		l.dirty.Lock()
+		l.dirty.spare = conns[:0]
+		l.dirty.Unlock()
+	}
+}
+
+// Close ends Run and closes all sockets, without waiting for any peer. Handlers
+// are not told.
+func (l *Loop) Close() {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.closed = true
+	var all []source
+	for _, s := range l.slots {
+		if s.src != nil {
+			all = append(all, s.src)
+		}
+	}
+	l.mu.Unlock()
+	if _, err := unix.Write(l.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+		l.cfg.Log.Error("end the reader", "error", err)
+	}
+	l.wg.Wait()
+	for _, s := range all {
+		switch s := s.(type) {
+		case *Conn:
+			s.Close()
+		case *Listener:
+			s.Close()
+		}
+	}
+}
+
+// CloseEpoll gives up the epoll descriptor, when nobody waits on it any more.
+func (l *Loop) CloseEpoll() {
+	l.closeFD(l.stop)
+	l.closeFD(l.epfd)
+}
