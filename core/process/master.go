@@ -57,7 +57,10 @@ func (r *root) fromOwner(from proto.ProcID, m *proto.Msg) {
 	}
 	if m.Kind == proto.KRequest && r.tree.Idle() && r.ownCount == 0 && len(r.queries) == 0 {
 		// An idle tree goes to whoever asks next (design §5).
-		s.drop(r)
+		r.where, r.tree, r.foreign = unknown, nil, nil
+		if r.quiet() {
+			s.drop(r)
+		}
 		s.refuseRoot(from, m, true)
 		return
 	}

@@ -40,6 +40,7 @@ type root struct {
 	key      proto.Root
 	where    where
 	asked    lookupKind
+	lookups  int // sent to this agent and not answered; only the last answer counts
 	master   proto.ProcID
 	assign   uint64
 	tree     *tree.Tree
@@ -98,7 +99,7 @@ func (s *shard) drop(r *root) {
 
 // quiet reports whether nothing here refers to the root.
 func (r *root) quiet() bool {
-	return r.ownCount == 0 && r.asked == lookupNone && len(r.held) == 0 && len(r.queries) == 0 &&
+	return r.ownCount == 0 && r.asked == lookupNone && r.lookups == 0 && len(r.held) == 0 && len(r.queries) == 0 &&
 		(r.tree == nil || r.where == local && r.tree.Idle())
 }
 
@@ -144,6 +145,7 @@ func (r *root) sendLookup() {
 	if r.asked == lookupOnly {
 		m.Flags = proto.LookupOnly
 	}
+	r.lookups++
 	r.shard.p.world.SendAgent(m)
 }
 

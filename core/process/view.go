@@ -46,14 +46,17 @@ const DirectoryFull = 1
 // masterKnown takes the answer to a lookup.
 func (r *root) masterKnown(master proto.ProcID, assign uint64) {
 	s := r.shard
-	asked := r.asked
+	if r.lookups > 0 {
+		r.lookups--
+	}
+	// Answers come in the order of the lookups. Between an earlier lookup and the
+	// last one this process may have given up what the answer says that it has.
 	switch {
-	case asked == lookupNone:
+	case r.lookups > 0:
+		return
+	case r.asked == lookupNone:
 		return // an answer to a lookup that another message has settled
 	case master == 0:
-		if assign != DirectoryFull && asked == lookupToUse {
-			return // answers the earlier lookup that only wanted to know
-		}
 		r.asked = lookupNone
 		r.nobody()
 	case r.where == local:
@@ -167,7 +170,10 @@ func (r *root) afterView(view uint64) {
 	case r.where == remote && !s.p.alive(r.master):
 		r.where = orphan
 		if r.ownCount == 0 && len(r.queries) == 0 {
-			s.drop(r)
+			r.where = unknown
+			if r.quiet() {
+				s.drop(r)
+			}
 			return
 		}
 	case r.where != orphan && r.where != installing:
@@ -264,6 +270,9 @@ func (r *root) activate() {
 	r.dropDead()
 	r.tree.Activate()
 	r.resume()
+	if r.where != local {
+		return // it was idle, and somebody else asked for it
+	}
 	for _, t := range r.ownerless() {
 		delete(r.foreign, owned{t.Owner, t.ID})
 		r.tree.Unlock(t, 0, nil)
@@ -294,6 +303,7 @@ func (p *Process) Connected() {
 				m.Root, m.Assign = r.key, r.assign
 				s.p.world.SendAgent(m)
 			}
+			r.lookups = 0
 			if r.asked != lookupNone {
 				r.sendLookup()
 			}
