@@ -217,8 +217,8 @@ func (p *Process) Cancel(id proto.LockID, flags dlm.Flags, token uint64, res *Re
 	case l.root.where == local:
 		res.Status = s.withdraw(l)
 	default:
-		l.cancels = append(l.cancels, token)
 		s.startCancel(l)
+		l.cancels = append(l.cancels, token)
 		res.Status = dlm.Pending
 	}
 }
@@ -239,10 +239,14 @@ func (s *shard) withdraw(l *lock) dlm.Status {
 	return st
 }
 
-// startCancel asks the master to withdraw l's request, once.
+// startCancel asks the master to withdraw l's request, once. A cancel that is
+// still under way may be that of an earlier request, which was granted.
 func (s *shard) startCancel(l *lock) {
 	if l.cancel.active {
-		return
+		if l.cancel.op > l.ask.op {
+			return
+		}
+		s.answerCancels(l, dlm.CancelGrant, false)
 	}
 	l.cancel.active = true
 	l.cancel.op = l.root.nextOp()
