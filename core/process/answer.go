@@ -15,10 +15,12 @@ func (s *shard) take(l *lock, b *proto.Block, c *Completion) {
 		c.Status = dlm.Synch
 	}
 	if flags&dlm.ValB != 0 {
-		if !b.Valid {
+		move := mode.OnConvert(l.granted, a.mode)
+		wrote := move == mode.Write && flags&dlm.InvValBlk == 0 // whatever became of the block since
+		if !b.Valid && !wrote {
 			c.Status += dlm.SuccValNotValid - dlm.Success
 		}
-		if mode.OnConvert(l.granted, a.mode) == mode.Read {
+		if move == mode.Read {
 			c.Read, c.Value = true, b.Value
 		}
 	}
@@ -81,7 +83,11 @@ func (s *shard) answerLeftovers(l *lock) {
 		s.done = Completion{Token: a.token, Async: a.async, Lock: l.ID, Status: dlm.Abort, User: a.user}
 		s.p.world.Complete(&s.done)
 	}
-	s.answerCancels(l, dlm.Success, a.kind == proto.PendingNothing)
+	st := dlm.Success
+	if l.cancel.op < a.op {
+		st = dlm.CancelGrant // meant an earlier request, which was granted
+	}
+	s.answerCancels(l, st, a.kind == proto.PendingNothing)
 	if u.active && !u.silent {
 		s.done = Completion{Token: u.token, Lock: l.ID, Status: dlm.Success}
 		s.p.world.Complete(&s.done)

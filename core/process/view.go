@@ -65,6 +65,9 @@ func (r *root) masterKnown(master proto.ProcID, assign uint64) {
 		r.asked = lookupNone
 		if assign == r.assign {
 			r.activate()
+		} else if assign > r.assign { // nobody needs the installed tree any more
+			r.abandonTree()
+			r.becomeLocal(assign)
 		}
 	case master == s.p.me:
 		r.asked = lookupNone
