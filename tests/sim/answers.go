@@ -152,6 +152,9 @@ func (s *sim) refusedOp(o *op, st dlm.Status) {
 
 func (s *sim) cancelAnswered(o *op, st dlm.Status) {
 	t := o.target
+	if t.detached {
+		return // what became of it nobody was told
+	}
 	switch st {
 	case dlm.Success:
 		s.counts[cancels]++
@@ -211,6 +214,7 @@ func (s *sim) detachedRequests(n *node) {
 				l.flags, l.blk, l.grantAsk = o.flags, o.blk, o.asked
 				l.r.granted(o, false, state{}, false)
 			} else {
+				o.outcome = dlm.Cancel
 				l.r.refused(o)
 			}
 		}

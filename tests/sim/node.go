@@ -44,7 +44,10 @@ func (s *sim) addNode() *node {
 		removed: map[proto.ProcID]bool{}, out: map[proto.ProcID]*peerQueues{},
 		ops: map[uint64]*op{}, byID: map[proto.LockID]*lk{}, undel: map[proto.LockID]bool{},
 	}
-	n.file = &file{s: s, room: s.plan.journalRoom}
+	n.file = &file{s: s, room: 1 << 20}
+	if len(s.nodes)%2 == 0 {
+		n.file.room = s.plan.journalRoom
+	}
 	n.p = process.New(n, n.file)
 	s.nodes = append(s.nodes, n)
 	s.counts[joins]++

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/godlm/godlm/core/agent"
@@ -45,9 +46,8 @@ func (s *sim) connect(calm bool) bool {
 	if !s.role.host.running() {
 		return false
 	}
-	for i, id := range s.role.known {
+	for _, id := range s.role.known {
 		if n := s.byID[id]; n.dead && (calm || s.one(s.plan.slowDeath)) {
-			s.role.known = append(s.role.known[:i:i], s.role.known[i+1:]...)
 			s.foundDead(n)
 			return true
 		}
@@ -152,6 +152,7 @@ func (s *sim) foundDead(n *node) {
 		l.up.shut, l.down.shut = true, true
 	}
 	s.note("agent finds %s dead", n)
+	r.known = slices.DeleteFunc(r.known, func(p proto.ProcID) bool { return p == n.given })
 	s.agentStep(r, func() { r.a.Dead(n.given) })
 }
 

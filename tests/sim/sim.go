@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/godlm/godlm/core/agent"
 	"github.com/godlm/godlm/core/proto"
@@ -196,7 +197,12 @@ func (s *sim) calm() {
 			s.kill(n)
 		}
 	}
-	limit := s.steps + 200000
+	if roomy := slices.ContainsFunc(s.nodes, func(n *node) bool { return !n.dead && n.file.room > 100 }); !roomy {
+		// Somebody must have room for a tree that the others cannot take.
+		for s.addNode().file.room <= 100 {
+		}
+	}
+	limit := s.steps + 50000
 	for s.progress(true) {
 		s.steps++
 		if s.steps > limit {
