@@ -1,0 +1,549 @@
+/*
+ * The public functions: arguments are checked in the order of D-43, requests are
+ * handed to Go, and answers that take time are waited for.
+ */
+#include <pwd.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <godlm.h>
+
+#include "_cgo_export.h"
+#include "local.h"
+
+#define LOCK_FLAGS (DLM_NOQUEUE | DLM_SYNCSTS | DLM_NODLCKWT | DLM_NODLCKBLK | DLM_EXPEDITE | DLM_VALB)
+#define CVT_FLAGS \
+	(DLM_NOQUEUE | DLM_SYNCSTS | DLM_NODLCKWT | DLM_NODLCKBLK | DLM_QUECVT | DLM_VALB | DLM_INVVALBLK)
+#define UNLOCK_FLAGS (DLM_VALB | DLM_INVVALBLK | DLM_DEQALL)
+
+/* ---- namespaces ----------------------------------------------------------- */
+
+enum { SYSTEMWIDE, PER_USER, PER_GROUP };
+
+struct space {
+	int used;
+	uint32_t kind, id;
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* guards writers of spaces */
+static struct space spaces[DLM_NSPROCMAX + 1];            /* by handle */
+static atomic_int joined;
+
+static int attached(void)
+{
+	return !godlm_forked() && atomic_load_explicit(&joined, memory_order_acquire) > 0;
+}
+
+static struct space *space_of(dlm_nsp_t nsp)
+{
+	if (nsp < 1 || nsp > DLM_NSPROCMAX || !spaces[nsp].used)
+		return NULL;
+	return &spaces[nsp];
+}
+
+static int in_group(gid_t gid)
+{
+	gid_t *list;
+	int n, found = 0;
+	if (getegid() == gid)
+		return 1;
+	n = getgroups(0, NULL);
+	if (n <= 0 || (list = malloc((size_t)n * sizeof *list)) == NULL)
+		return 0;
+	n = getgroups(n, list);
+	for (int i = 0; i < n; i++)
+		found |= list[i] == gid;
+	free(list);
+	return found;
+}
+
+/* D-24, D-25: which namespace the arguments mean and whether the process may. */
+static dlm_status_t choose_space(dlm_nsid_t nsid, dlm_flags_t flags, struct space *s)
+{
+	s->used = 1;
+	s->id = nsid;
+	switch (flags & (DLM_USER | DLM_GROUP)) {
+	case DLM_GROUP:
+		s->kind = PER_GROUP;
+		return in_group(nsid) ? DLM_SUCCESS : DLM_NOACCESS;
+	case DLM_USER:
+		if (nsid != 0) {
+			s->kind = PER_USER;
+			return geteuid() == nsid ? DLM_SUCCESS : DLM_NOACCESS;
+		}
+		break;
+	case 0:
+		if (nsid != 0)
+			return DLM_BADPARAM;
+		break;
+	default:
+		return DLM_BADPARAM;
+	}
+	s->kind = SYSTEMWIDE;
+	if (geteuid() != 0)
+		return DLM_NOACCESS;
+	const char *off = getenv("GODLM_PUBLIC_NAMESPACE");
+	if (off && strcmp(off, "off") == 0)
+		return DLM_PUBNS_DISALLOW;
+	return DLM_SUCCESS;
+}
+
+dlm_status_t dlm_nsjoin(dlm_nsid_t nsid, dlm_nsp_t *nsp, dlm_flags_t flags)
+{
+	struct space s = {0, 0, 0};
+	dlm_status_t st;
+	int free_handle = 0;
+
+	if (godlm_forked())
+		return DLM_ENOSYS;
+	if (flags & ~(DLM_USER | DLM_GROUP | DLM_JOIN_SAME_OK))
+		return DLM_BADPARAM;
+	st = choose_space(nsid, flags, &s);
+	if (st == DLM_BADPARAM)
+		return st;
+	if (nsp == NULL)
+		return DLM_EFAULT;
+	if (st != DLM_SUCCESS)
+		return st;
+	godlm_enter();
+	if (godlm_boot() != 0) {
+		godlm_leave();
+		return DLM_ENOSYS;
+	}
+	pthread_mutex_lock(&mutex);
+	for (int i = DLM_NSPROCMAX; i >= 1; i--) {
+		if (!spaces[i].used) {
+			free_handle = i;
+		} else if (spaces[i].kind == s.kind && spaces[i].id == s.id) {
+			st = flags & DLM_JOIN_SAME_OK ? DLM_SUCCESS : DLM_ATTACHED;
+			if (st == DLM_SUCCESS)
+				*nsp = i;
+			goto out;
+		}
+	}
+	if (free_handle == 0) {
+		st = DLM_TOOMANYNS;
+		goto out;
+	}
+	st = (dlm_status_t)godlmgo_open();
+	if (st != DLM_SUCCESS)
+		goto out;
+	spaces[free_handle] = s;
+	atomic_fetch_add(&joined, 1);
+	*nsp = free_handle;
+out:
+	pthread_mutex_unlock(&mutex);
+	godlm_leave();
+	return st;
+}
+
+dlm_status_t dlm_nsleave(dlm_nsp_t *nsp, dlm_flags_t flags)
+{
+	dlm_status_t st = DLM_SUCCESS;
+	struct space *s;
+
+	if (flags != 0)
+		return DLM_BADPARAM;
+	if (nsp == NULL)
+		return DLM_EFAULT;
+	if (!attached())
+		return DLM_NOTATTACHED;
+	godlm_enter();
+	pthread_mutex_lock(&mutex);
+	s = space_of(*nsp);
+	if (s == NULL) {
+		st = DLM_NOTATTACHED;
+	} else if (godlmgo_locks(1, s->kind, s->id, 0, NULL, 0) > 0) {
+		st = DLM_HASLOCKS;
+	} else {
+		s->used = 0;
+		atomic_fetch_sub(&joined, 1);
+	}
+	pthread_mutex_unlock(&mutex);
+	godlm_leave();
+	return st;
+}
+
+dlm_status_t dlm_detach(void)
+{
+	dlm_status_t st = DLM_SUCCESS;
+
+	if (!attached())
+		return DLM_NOTATTACHED;
+	godlm_enter();
+	pthread_mutex_lock(&mutex);
+	if (godlmgo_locks(0, 0, 0, 0, NULL, 0) > 0) {
+		st = DLM_HASLOCKS;
+	} else {
+		memset(spaces, 0, sizeof spaces);
+		atomic_store(&joined, 0);
+	}
+	pthread_mutex_unlock(&mutex);
+	godlm_leave();
+	return st;
+}
+
+dlm_status_t dlm_set_signal(int newsig, int *oldsig)
+{
+	dlm_status_t st;
+	if (newsig < 0 || newsig > SIGMAX)
+		return DLM_BADPARAM;
+	if (!attached())
+		return DLM_NOTATTACHED;
+	godlm_enter();
+	st = godlm_set_signal(newsig, oldsig);
+	godlm_leave();
+	return st;
+}
+
+int dlm_notify(void)
+{
+	return attached() ? godlm_deliver(1) : 0;
+}
+
+/* ---- requests --------------------------------------------------------------- */
+
+static uint64_t id_number(const dlm_lkid_t *id)
+{
+	dlm_lkid_t v;
+	if (id == NULL)
+		return 0;
+	memcpy(&v, id, sizeof v); /* it may stand at any address */
+	return (uint64_t)v.seqn << 32 | v.hndl;
+}
+
+static void store_id(dlm_lkid_t *id, uint64_t n)
+{
+	dlm_lkid_t v = {.seqn = (uint32_t)(n >> 32), .hndl = (uint32_t)n};
+	memcpy(id, &v, sizeof v);
+}
+
+static void start_waiter(struct waiter *w, struct godlm_call *c)
+{
+	memset(w, 0, offsetof(struct waiter, value));
+	c->token = (uint64_t)(uintptr_t)w;
+}
+
+/* Waits for the answer to a request that was handed in, and moves it into c. */
+static void finish(struct waiter *w, struct godlm_call *c, unsigned timeout)
+{
+	godlm_wait(w, c->lock, timeout);
+	c->status = w->status;
+	c->read = w->read;
+	if (w->read)
+		memcpy(c->value, w->value, sizeof c->value);
+}
+
+static int granted(int32_t status)
+{
+	return status >= DLM_SUCCESS && status <= DLM_SYNCVALNOTVALID;
+}
+
+static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
+                         dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
+                         callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
+                         cpl_callback_t cplrtn, int async)
+{
+	struct godlm_call c;
+	struct waiter w;
+	struct space *s;
+	int guarded = async || blkrtn != NULL;
+
+	if (flags & ~LOCK_FLAGS || rqmode < DLM_NLMODE || rqmode > DLM_EXMODE ||
+	    (flags & DLM_EXPEDITE && rqmode != DLM_NLMODE) || (flags & DLM_VALB && valb_p == NULL))
+		return DLM_BADPARAM;
+	if (resnam == NULL || lkid_p == NULL)
+		return DLM_EFAULT;
+	if (!attached())
+		return DLM_NOTATTACHED;
+	s = space_of(nsp);
+	if (s == NULL && (parid == NULL || nsp != 0))
+		return DLM_NOTATTACHED;
+	if (resnlen < 1 || resnlen > DLM_RESNAMELEN)
+		return DLM_IVBUFLEN;
+	c.lock = 0;
+	c.parent = id_number(parid);
+	if (parid != NULL && c.parent == 0)
+		return DLM_IVLOCKID;
+	c.flags = flags;
+	c.mode = rqmode;
+	c.space_kind = s ? s->kind : 0;
+	c.space_id = s ? s->id : 0;
+	c.name_len = resnlen;
+	memcpy(c.name, resnam, resnlen);
+	c.notprm = (uint64_t)(uintptr_t)notprm;
+	c.hint = (uint64_t)(uintptr_t)hint;
+	c.blkrtn = (uint64_t)(uintptr_t)blkrtn;
+	c.cplrtn = (uint64_t)(uintptr_t)cplrtn;
+	c.valb = (uint64_t)(uintptr_t)valb_p;
+	c.timeout = timeout;
+	c.async = async;
+	godlm_enter();
+	start_waiter(&w, &c);
+	if (guarded)
+		godlm_submit_begin();
+	godlmgo_lock(&c);
+	if (c.status == GODLM_PENDING || granted(c.status))
+		store_id(lkid_p, c.lock);
+	if (guarded)
+		godlm_submit_end();
+	if (c.status == GODLM_PENDING) {
+		if (async)
+			c.status = DLM_SUCCESS;
+		else
+			finish(&w, &c, timeout);
+	}
+	if (!granted(c.status))
+		store_id(lkid_p, 0);
+	else if (c.read && valb_p)
+		memcpy(valb_p, c.value, sizeof c.value);
+	godlm_leave();
+	return (dlm_status_t)c.status;
+}
+
+dlm_status_t dlm_lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
+                      dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
+                      callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout)
+{
+	return lock(nsp, resnam, resnlen, parid, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout,
+	            NULL, 0);
+}
+
+dlm_status_t dlm_quelock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
+                         dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
+                         callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
+                         cpl_callback_t cplrtn)
+{
+	return lock(nsp, resnam, resnlen, parid, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout,
+	            cplrtn, 1);
+}
+
+static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
+                            callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
+                            cpl_callback_t cplrtn, int async)
+{
+	struct godlm_call c;
+	struct waiter w;
+
+	if (flags & ~CVT_FLAGS || rqmode < DLM_NLMODE || rqmode > DLM_EXMODE ||
+	    (flags & DLM_VALB && valb_p == NULL))
+		return DLM_BADPARAM;
+	if (lkid_p == NULL)
+		return DLM_EFAULT;
+	if (!attached())
+		return DLM_NOTATTACHED;
+	c.lock = id_number(lkid_p);
+	c.flags = flags;
+	c.mode = rqmode;
+	if (flags & DLM_VALB)
+		memcpy(c.value, valb_p, sizeof c.value);
+	else
+		memset(c.value, 0, sizeof c.value);
+	c.notprm = (uint64_t)(uintptr_t)notprm;
+	c.hint = (uint64_t)(uintptr_t)hint;
+	c.blkrtn = (uint64_t)(uintptr_t)blkrtn;
+	c.cplrtn = (uint64_t)(uintptr_t)cplrtn;
+	c.valb = (uint64_t)(uintptr_t)valb_p;
+	c.timeout = timeout;
+	c.async = async;
+	godlm_enter();
+	start_waiter(&w, &c);
+	godlmgo_convert(&c);
+	if (c.status == GODLM_PENDING) {
+		if (async)
+			c.status = DLM_SUCCESS;
+		else
+			finish(&w, &c, timeout);
+	}
+	if (granted(c.status) && c.read && valb_p)
+		memcpy(valb_p, c.value, sizeof c.value);
+	godlm_leave();
+	return (dlm_status_t)c.status;
+}
+
+dlm_status_t dlm_cvt(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
+                     callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout)
+{
+	return convert(lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout, NULL, 0);
+}
+
+dlm_status_t dlm_quecvt(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
+                        callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
+                        cpl_callback_t cplrtn)
+{
+	return convert(lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout, cplrtn, 1);
+}
+
+static dlm_status_t unlock_one(uint64_t id, const dlm_valb_t *valb_p, dlm_flags_t flags)
+{
+	struct godlm_call c;
+	struct waiter w;
+
+	c.lock = id;
+	c.flags = flags;
+	if (flags & DLM_VALB)
+		memcpy(c.value, valb_p, sizeof c.value);
+	else
+		memset(c.value, 0, sizeof c.value);
+	start_waiter(&w, &c);
+	godlmgo_unlock(&c);
+	if (c.status == GODLM_PENDING)
+		finish(&w, &c, 0);
+	return (dlm_status_t)c.status;
+}
+
+/* Sub-locks come before their parents in the list. */
+static dlm_status_t unlock_all(uint64_t below, dlm_flags_t flags)
+{
+	dlm_status_t st = DLM_SUCCESS;
+	uint64_t *ids;
+	int n = godlmgo_locks(0, 0, 0, below, NULL, 0);
+
+	if (n < 0)
+		return DLM_IVLOCKID;
+	if (n == 0)
+		return DLM_SUCCESS;
+	ids = malloc((size_t)n * sizeof *ids);
+	if (ids == NULL)
+		return DLM_INSFMEM;
+	n = godlmgo_locks(0, 0, 0, below, ids, n);
+	for (int i = 0; i < n; i++) {
+		dlm_status_t one = unlock_one(ids[i], NULL, flags);
+		if (one != DLM_SUCCESS && one != DLM_IVLOCKID && st == DLM_SUCCESS)
+			st = one;
+	}
+	free(ids);
+	return st;
+}
+
+dlm_status_t dlm_unlock(dlm_lkid_t *lkid_p, dlm_valb_t *valb_p, dlm_flags_t flags)
+{
+	dlm_status_t st;
+	uint64_t id;
+
+	if (flags & ~UNLOCK_FLAGS || (flags & DLM_VALB && (valb_p == NULL || flags & DLM_DEQALL)))
+		return DLM_BADPARAM;
+	if (lkid_p == NULL && !(flags & DLM_DEQALL))
+		return DLM_EFAULT;
+	if (!attached())
+		return DLM_NOTATTACHED;
+	id = id_number(lkid_p);
+	if (lkid_p != NULL && id == 0)
+		return DLM_IVLOCKID;
+	godlm_enter();
+	if (flags & DLM_DEQALL)
+		st = unlock_all(id, flags & DLM_INVVALBLK);
+	else
+		st = unlock_one(id, valb_p, flags);
+	godlm_leave();
+	return st;
+}
+
+dlm_status_t dlm_cancel(dlm_lkid_t *lkid_p, dlm_flags_t flags)
+{
+	struct godlm_call c;
+	struct waiter w;
+
+	if (flags & ~DLM_CANCELWAITOK)
+		return DLM_BADPARAM;
+	if (lkid_p == NULL)
+		return DLM_EFAULT;
+	if (!attached())
+		return DLM_NOTATTACHED;
+	c.lock = id_number(lkid_p);
+	c.flags = flags;
+	godlm_enter();
+	start_waiter(&w, &c);
+	godlmgo_cancel(&c);
+	if (c.status == GODLM_PENDING)
+		finish(&w, &c, 0);
+	godlm_leave();
+	return (dlm_status_t)c.status;
+}
+
+/* ---- information -------------------------------------------------------------- */
+
+dlm_status_t dlm_get_lkinfo(dlm_lkid_t *lkid_p, dlm_lkinfo_t *lkinfo)
+{
+	struct godlm_lock_info n;
+	dlm_lkinfo_t out;
+	dlm_status_t st;
+
+	if (lkid_p == NULL || lkinfo == NULL)
+		return DLM_EFAULT;
+	if (!attached())
+		return DLM_NOTATTACHED;
+	godlm_enter();
+	st = (dlm_status_t)godlmgo_lock_info(id_number(lkid_p), &n);
+	godlm_leave();
+	if (st != DLM_SUCCESS)
+		return st;
+	memset(&out, 0, sizeof out);
+	memcpy(out.resnam, n.name, n.name_len);
+	out.resnlen = (ushort_t)n.name_len;
+	store_id(&out.parlkid, n.parent);
+	out.rqmode = (dlm_lkmode_t)n.requested;
+	out.valb = (dlm_valb_t *)(uintptr_t)n.valb;
+	out.flags = n.flags;
+	out.notprm = (callback_arg_t)(uintptr_t)n.notprm;
+	out.hint = (callback_arg_t)(uintptr_t)n.hint;
+	out.blkrtn = (blk_callback_t)(uintptr_t)n.blkrtn;
+	out.timeout = n.timeout;
+	out.cplrtn = (cpl_callback_t)(uintptr_t)n.cplrtn;
+	out.sig = godlm_signal();
+	out.grmode = (dlm_lkmode_t)n.granted;
+	out.lkstate = (usr_lk_states_t)n.state;
+	out.lk_pid = getpid();
+	memcpy(lkinfo, &out, sizeof out);
+	return DLM_SUCCESS;
+}
+
+dlm_status_t dlm_get_rsbinfo(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_rsbinfo_t *rsbinfo,
+                             dlm_lkid_t *par_lkid)
+{
+	struct godlm_call c;
+	struct waiter w;
+	struct space *s;
+	dlm_rsbinfo_t out;
+
+	if (resnam == NULL || rsbinfo == NULL)
+		return DLM_EFAULT;
+	if (!attached())
+		return DLM_NOTATTACHED;
+	s = space_of(nsp);
+	if (s == NULL && (par_lkid == NULL || nsp != 0))
+		return DLM_NOTATTACHED;
+	if (resnlen < 1 || resnlen > DLM_RESNAMELEN)
+		return DLM_IVBUFLEN;
+	c.parent = id_number(par_lkid);
+	if (par_lkid != NULL && c.parent == 0)
+		return DLM_IVLOCKID;
+	c.lock = 0;
+	c.space_kind = s ? s->kind : 0;
+	c.space_id = s ? s->id : 0;
+	c.name_len = resnlen;
+	memcpy(c.name, resnam, resnlen);
+	godlm_enter();
+	start_waiter(&w, &c);
+	godlmgo_resource_info(&c, &w.info);
+	if (c.status == GODLM_PENDING)
+		finish(&w, &c, 0);
+	godlm_leave();
+	if (c.status != DLM_SUCCESS)
+		return (dlm_status_t)c.status;
+	memset(&out, 0, sizeof out);
+	out.vbstatus = (short)w.info.invalid;
+	out.vbseqnum = w.info.writes;
+	out.subrescnt = w.info.sub_resources;
+	out.lckcnt = w.info.locks;
+	out.blkastcnt = w.info.blocking;
+	out.ggcnt = w.info.at_group_mode;
+	out.ggmode = (dlm_lkmode_t)w.info.group_mode;
+	out.cvtqmode = (dlm_lkmode_t)w.info.convert_mode;
+	out.wtqmode = (dlm_lkmode_t)w.info.wait_mode;
+	memcpy(&out.valb, w.info.value, sizeof out.valb);
+	memcpy(rsbinfo, &out, sizeof out);
+	return DLM_SUCCESS;
+}

@@ -1,0 +1,62 @@
+/*
+ * What the C files and the Go file of the boundary share. Public functions are C
+ * (api.c); they check arguments, call Go functions named godlmgo_*, which never
+ * wait, and do the waiting themselves (wait.c).
+ */
+#ifndef GODLM_INTERNAL_H
+#define GODLM_INTERNAL_H
+
+#include <stdint.h>
+#include <sys/epoll.h>
+
+/* One request, on the C caller's stack: what Go needs and what it answers. */
+struct godlm_call {
+	uint64_t lock;   /* the lock; out: the new one */
+	uint64_t parent;
+	uint64_t token;  /* address of the waiter, 0 for asynchronous requests */
+	uint32_t flags;
+	uint32_t mode;
+	uint32_t space_kind, space_id;
+	uint32_t name_len;
+	uint8_t name[64];
+	uint8_t value[32];
+	uint64_t notprm, hint, blkrtn, cplrtn, valb;
+	uint32_t timeout;
+	int32_t async;
+	int32_t status; /* out; GODLM_PENDING: wait */
+	int32_t read;   /* out: value is the resource's */
+};
+
+#define GODLM_PENDING (-1)
+
+/* dlm_rsbinfo_t and dlm_lkinfo_t in plain numbers. */
+struct godlm_info {
+	uint32_t invalid, writes, sub_resources, locks, blocking, at_group_mode;
+	uint32_t group_mode, convert_mode, wait_mode;
+	uint8_t value[32];
+};
+
+struct godlm_lock_info {
+	uint64_t parent, notprm, hint, blkrtn, cplrtn, valb;
+	uint32_t name_len, requested, granted, state, flags, timeout;
+	uint8_t name[64];
+};
+
+/* boot.c */
+int godlm_boot(void);        /* start the runtime; 0, or -1 in a forked child */
+int godlm_forked(void);      /* in a child of a process that used the library */
+void godlm_fd_opened(int fd); /* close it in forked children */
+void godlm_fd_closed(int fd);
+
+/* wait.c, called by Go */
+void godlm_set_epoll(int epfd);
+void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t *value,
+                    const struct godlm_info *info);
+
+/* notify.c, called by Go with a shard's mutex held */
+void godlm_push_completion(uint64_t lock, int32_t status, uint64_t notprm, uint64_t cplrtn,
+                           uint64_t valb, const uint8_t *value /* null: none */);
+void godlm_push_blocking(uint64_t lock, uint32_t mode, uint64_t notprm, uint64_t hint, uint64_t blkrtn);
+int godlm_discard_blocking(uint64_t lock);
+
+#endif

@@ -1,0 +1,291 @@
+// Command cgo is libgodlm.so: the boundary between C programs and the lock
+// manager. C files hold the public functions, the waiting and the delivery of
+// notifications; this file translates between C structures and core. It knows
+// no queue and no mode.
+//
+// Functions named godlmgo_* are called by the C files only and never wait. A
+// panic in one becomes DLM_UNEXPERR.
+package main
+
+/*
+#cgo CFLAGS: -I${SRCDIR}/../include -D_GNU_SOURCE -std=gnu11 -Wall -Wextra -Wno-unused-parameter
+#include "internal.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/core/process"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/node"
+)
+
+func main() {}
+
+// current is the process's node, set once by godlmgo_open.
+var current atomic.Pointer[node.Node]
+
+// guard turns a panic into a status: the host program must survive our defects.
+func guard(st *C.int32_t) {
+	if e := recover(); e != nil {
+		logger().Error("defect in libgodlm", "panic", fmt.Sprint(e), "stack", string(debug.Stack()))
+		if st != nil {
+			*st = C.int32_t(dlm.UnexpErr)
+		}
+	}
+}
+
+// logger writes to standard error, quiet by default (GODLM_LOG=debug|info|warn|error).
+func logger() *slog.Logger {
+	level := slog.LevelWarn
+	if s := os.Getenv("GODLM_LOG"); s != "" {
+		_ = level.UnmarshalText([]byte(s)) // an unknown word leaves the default
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+//export godlmgo_ping
+func godlmgo_ping() {
+	// The host's GOGC, GOMEMLIMIT and GOMAXPROCS are not meant for us. With one
+	// processor a waiting C thread would wait for the scheduler's watchdog.
+	debug.SetGCPercent(100)
+	debug.SetMemoryLimit(1<<63 - 1)
+	runtime.GOMAXPROCS(max(2, runtime.NumCPU()))
+}
+
+//export godlmgo_started
+func godlmgo_started() C.int32_t {
+	if current.Load() == nil {
+		return 0
+	}
+	return 1
+}
+
+// godlmgo_open joins the runtime directory, once. C serialises the calls.
+//
+//export godlmgo_open
+func godlmgo_open() (st C.int32_t) {
+	defer guard(&st)
+	if current.Load() != nil {
+		return 0
+	}
+	n, err := node.Open(node.Config{
+		Sink:    sink{},
+		OpenFD:  func(fd int) { C.godlm_fd_opened(C.int(fd)) },
+		CloseFD: func(fd int) { C.godlm_fd_closed(C.int(fd)) },
+		Log:     logger(),
+	})
+	if err != nil {
+		logger().Error("cannot join", "error", err)
+		return C.int32_t(dlm.ENoSys)
+	}
+	C.godlm_set_epoll(C.int(n.EpollFD()))
+	current.Store(n)
+	return 0
+}
+
+//export godlmgo_close
+func godlmgo_close() {
+	defer guard(nil)
+	if n := current.Load(); n != nil {
+		n.Close()
+	}
+}
+
+//export godlmgo_handle
+func godlmgo_handle(events *C.struct_epoll_event, count C.int) {
+	defer guard(nil)
+	current.Load().Handle(unsafe.Slice((*unix.EpollEvent)(unsafe.Pointer(events)), int(count)))
+}
+
+func user(c *C.struct_godlm_call) process.User {
+	return process.User{
+		NotPrm: uint64(c.notprm), Hint: uint64(c.hint), BlkRtn: uint64(c.blkrtn), CplRtn: uint64(c.cplrtn),
+		ValB: uint64(c.valb), Timeout: uint32(c.timeout),
+	}
+}
+
+func value(c *C.struct_godlm_call) *proto.Value { return (*proto.Value)(unsafe.Pointer(&c.value)) }
+
+func name(c *C.struct_godlm_call) proto.Name {
+	return proto.MakeName(unsafe.Slice((*byte)(unsafe.Pointer(&c.name)), int(c.name_len)))
+}
+
+func space(c *C.struct_godlm_call) proto.Namespace {
+	return proto.Namespace{Kind: proto.NamespaceKind(c.space_kind), ID: uint32(c.space_id)}
+}
+
+// answer moves an immediate answer to C.
+func answer(c *C.struct_godlm_call, r *process.Result) {
+	c.status = C.int32_t(r.Status)
+	c.read = 0
+	if r.Read {
+		c.read = 1
+		*value(c) = r.Value
+	}
+}
+
+//export godlmgo_lock
+func godlmgo_lock(c *C.struct_godlm_call) {
+	defer guard(&c.status)
+	n := current.Load()
+	q := process.LockRequest{
+		Space: space(c), Name: name(c), Parent: proto.LockID(c.parent), Mode: mode.Mode(c.mode),
+		Flags: dlm.Flags(c.flags), User: user(c), Token: uint64(c.token), Async: c.async != 0,
+	}
+	if q.Async {
+		q.Token = timers.token(q.User.Timeout)
+	}
+	var r process.Result
+	n.Process().Lock(&q, &r)
+	n.Flush()
+	c.lock = C.uint64_t(r.Lock)
+	answer(c, &r)
+	if q.Async {
+		timers.started(n, r.Lock, q.Token, r.Status)
+	}
+}
+
+//export godlmgo_convert
+func godlmgo_convert(c *C.struct_godlm_call) {
+	defer guard(&c.status)
+	n := current.Load()
+	q := process.ConvertRequest{
+		Lock: proto.LockID(c.lock), Mode: mode.Mode(c.mode), Flags: dlm.Flags(c.flags), Value: *value(c),
+		User: user(c), Token: uint64(c.token), Async: c.async != 0,
+	}
+	if q.Async {
+		q.Token = timers.token(q.User.Timeout)
+	}
+	var r process.Result
+	n.Process().Convert(&q, &r)
+	n.Flush()
+	answer(c, &r)
+	if q.Async {
+		timers.started(n, q.Lock, q.Token, r.Status)
+	}
+}
+
+//export godlmgo_unlock
+func godlmgo_unlock(c *C.struct_godlm_call) {
+	defer guard(&c.status)
+	n := current.Load()
+	q := process.UnlockRequest{
+		Lock: proto.LockID(c.lock), Flags: dlm.Flags(c.flags), Value: *value(c), Token: uint64(c.token),
+	}
+	var r process.Result
+	n.Process().Unlock(&q, &r)
+	n.Flush()
+	answer(c, &r)
+}
+
+//export godlmgo_cancel
+func godlmgo_cancel(c *C.struct_godlm_call) {
+	defer guard(&c.status)
+	n := current.Load()
+	var r process.Result
+	n.Process().Cancel(proto.LockID(c.lock), dlm.Flags(c.flags), uint64(c.token), &r)
+	n.Flush()
+	answer(c, &r)
+}
+
+//export godlmgo_expire
+func godlmgo_expire(lock, token C.uint64_t) {
+	defer guard(nil)
+	n := current.Load()
+	n.Process().Expire(proto.LockID(lock), uint64(token))
+	n.Flush()
+}
+
+//export godlmgo_detach
+func godlmgo_detach(lock, token C.uint64_t) {
+	defer guard(nil)
+	n := current.Load()
+	n.Process().Detach(proto.LockID(lock), uint64(token))
+	n.Flush()
+}
+
+//export godlmgo_delivered
+func godlmgo_delivered(lock C.uint64_t) {
+	defer guard(nil)
+	current.Load().Process().Delivered(proto.LockID(lock))
+}
+
+// godlmgo_locks lists own locks, sub-locks first: of one namespace, or below a
+// lock, or all. It stores up to room of them and returns how many there are, -1
+// when there is no lock `below`.
+//
+//export godlmgo_locks
+func godlmgo_locks(inSpace C.int, kind, id C.uint32_t, below C.uint64_t, out *C.uint64_t, room C.int) C.int {
+	defer guard(nil)
+	p := current.Load().Process()
+	var sp *proto.Namespace
+	if inSpace != 0 {
+		sp = &proto.Namespace{Kind: proto.NamespaceKind(kind), ID: uint32(id)}
+	}
+	if below != 0 {
+		if _, st := p.LockInfo(proto.LockID(below)); st != dlm.Success {
+			return -1
+		}
+	}
+	ids := p.Locks(sp, proto.LockID(below), nil)
+	if out == nil {
+		return C.int(len(ids))
+	}
+	n := min(len(ids), int(room))
+	dst := unsafe.Slice(out, n)
+	for i := range dst {
+		dst[i] = C.uint64_t(ids[i])
+	}
+	return C.int(n)
+}
+
+//export godlmgo_lock_info
+func godlmgo_lock_info(id C.uint64_t, out *C.struct_godlm_lock_info) (st C.int32_t) {
+	defer guard(&st)
+	l, status := current.Load().Process().LockInfo(proto.LockID(id))
+	*out = C.struct_godlm_lock_info{
+		parent: C.uint64_t(l.Parent), notprm: C.uint64_t(l.User.NotPrm), hint: C.uint64_t(l.User.Hint),
+		blkrtn: C.uint64_t(l.User.BlkRtn), cplrtn: C.uint64_t(l.User.CplRtn), valb: C.uint64_t(l.User.ValB),
+		name_len: C.uint32_t(l.Name.Len), requested: C.uint32_t(l.Requested), granted: C.uint32_t(l.Granted),
+		state: C.uint32_t(l.State), flags: C.uint32_t(l.Flags), timeout: C.uint32_t(l.User.Timeout),
+	}
+	*(*[proto.MaxName]byte)(unsafe.Pointer(&out.name)) = l.Name.Buf
+	return C.int32_t(status)
+}
+
+//export godlmgo_resource_info
+func godlmgo_resource_info(c *C.struct_godlm_call, out *C.struct_godlm_info) {
+	defer guard(&c.status)
+	n := current.Load()
+	var r process.Result
+	n.Process().ResourceInfo(space(c), name(c), proto.LockID(c.parent), uint64(c.token), &r)
+	n.Flush()
+	answer(c, &r)
+	if r.Status == dlm.Success {
+		*out = info(&r.Info)
+	}
+}
+
+func info(n *proto.Info) (out C.struct_godlm_info) {
+	if !n.Block.Valid {
+		out.invalid = 1
+	}
+	out.writes, out.sub_resources, out.locks = C.uint32_t(n.Writes), C.uint32_t(n.SubResources), C.uint32_t(n.Locks)
+	out.blocking, out.at_group_mode = C.uint32_t(n.Blocking), C.uint32_t(n.AtGroupMode)
+	out.group_mode, out.convert_mode = C.uint32_t(n.GroupMode), C.uint32_t(n.ConvertMode)
+	out.wait_mode = C.uint32_t(n.WaitMode)
+	*(*proto.Value)(unsafe.Pointer(&out.value)) = n.Block.Value
+	return out
+}

@@ -1,0 +1,111 @@
+package main
+
+/*
+#include "internal.h"
+*/
+import "C"
+
+import (
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/process"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/node"
+)
+
+// sink hands outcomes to C: to the waiting thread, or to the notification queue.
+type sink struct{}
+
+// Complete implements node.Sink.
+func (sink) Complete(c *process.Completion) {
+	v := (*C.uint8_t)(unsafe.Pointer(&c.Value))
+	if !c.Async {
+		if c.Info.Exists {
+			n := info(&c.Info)
+			C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), 0, nil, &n)
+			return
+		}
+		read := C.int32_t(0)
+		if c.Read {
+			read = 1
+		}
+		C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), read, v, nil)
+		return
+	}
+	timers.done(c.Token)
+	if !c.Read {
+		v = nil
+	}
+	C.godlm_push_completion(C.uint64_t(c.Lock), C.int32_t(c.Status), C.uint64_t(c.User.NotPrm),
+		C.uint64_t(c.User.CplRtn), C.uint64_t(c.User.ValB), v)
+}
+
+// Blocking implements node.Sink.
+func (sink) Blocking(n *process.Notice) {
+	C.godlm_push_blocking(C.uint64_t(n.Lock), C.uint32_t(n.Mode), C.uint64_t(n.User.NotPrm),
+		C.uint64_t(n.Hint), C.uint64_t(n.User.BlkRtn))
+}
+
+// Discard implements node.Sink.
+func (sink) Discard(id proto.LockID) bool {
+	return C.godlm_discard_blocking(C.uint64_t(id)) != 0
+}
+
+// timeouts are those of asynchronous requests; synchronous ones watch the clock
+// themselves.
+type timeouts struct {
+	sync.Mutex
+	last    uint64
+	running map[uint64]*timeout
+}
+
+type timeout struct {
+	after time.Duration
+	timer *time.Timer // nil until the request is under way
+}
+
+var timers = timeouts{running: map[uint64]*timeout{}}
+
+// token names an asynchronous request and notes its timeout, if it has one.
+func (t *timeouts) token(centis uint32) uint64 {
+	t.Lock()
+	defer t.Unlock()
+	t.last++
+	if centis != 0 {
+		t.running[t.last] = &timeout{after: time.Duration(centis) * 10 * time.Millisecond}
+	}
+	return t.last
+}
+
+// started starts the clock of a request that has to wait.
+func (t *timeouts) started(n *node.Node, lock proto.LockID, token uint64, st dlm.Status) {
+	t.Lock()
+	defer t.Unlock()
+	w := t.running[token]
+	if w == nil {
+		return // no timeout, or answered already
+	}
+	if st != dlm.Pending {
+		delete(t.running, token)
+		return
+	}
+	w.timer = time.AfterFunc(w.after, func() {
+		n.Process().Expire(lock, token)
+		n.Flush()
+	})
+}
+
+// done stops the clock of an answered request.
+func (t *timeouts) done(token uint64) {
+	t.Lock()
+	defer t.Unlock()
+	if w := t.running[token]; w != nil {
+		if w.timer != nil {
+			w.timer.Stop()
+		}
+		delete(t.running, token)
+	}
+}

@@ -1,0 +1,260 @@
+/*
+ * Waiting for answers, in C, so that signals, callbacks and deferred pthread
+ * cancellation work meanwhile and a wait costs no Go thread.
+ *
+ * One waiter at a time, the leader, waits on the epoll set of the process's
+ * connections, as the Go runtime's background reader always does. The kernel
+ * wakes the one that came last, so the leader reads its own answer and one
+ * wake-up suffices. Everybody else waits on a semaphore. A leader that goes
+ * promotes a follower.
+ *
+ * If another thread handles the message that completes the leader's request, it
+ * makes `kick` readable, and it stays readable until that leader has left: the
+ * leader cannot miss it, whoever else sees it too.
+ */
+#include <errno.h>
+#include <semaphore.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "_cgo_export.h"
+#include "local.h"
+
+#define EVENTS 32
+
+static int epoll_fd = -1;
+static int kick_fd = -1;
+
+/* Guards everything below and the end of waiters' lives. Held for moments. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct waiter *leader;
+static struct waiter *first, *last; /* followers */
+
+void godlm_set_epoll(int epfd)
+{
+	struct epoll_event e = {.events = EPOLLIN};
+	kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	e.data.u64 = UINT64_MAX;
+	if (kick_fd >= 0 && epoll_ctl(epfd, EPOLL_CTL_ADD, kick_fd, &e) == 0)
+		godlm_fd_opened(kick_fd);
+	epoll_fd = epfd;
+}
+
+/* Raw system calls: not cancellation points, and no errno games. */
+static void kick(void)
+{
+	uint64_t one = 1;
+	syscall(SYS_write, kick_fd, &one, sizeof one);
+}
+
+static void unkick(void)
+{
+	uint64_t n;
+	syscall(SYS_read, kick_fd, &n, sizeof n);
+}
+
+void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t *value,
+                    const struct godlm_info *info)
+{
+	struct waiter *w = (struct waiter *)(uintptr_t)token;
+	if (w == NULL)
+		return;
+	w->status = status;
+	w->read = read;
+	if (read && value)
+		memcpy(w->value, value, sizeof w->value);
+	if (info)
+		w->info = *info;
+	pthread_mutex_lock(&mutex);
+	atomic_fetch_or(&w->state, WAITER_DONE);
+	if (w->leads) {
+		if (!pthread_equal(w->thread, pthread_self()) && !w->kicked) {
+			w->kicked = 1;
+			kick();
+		}
+	} else if (w->sem) {
+		sem_post(w->sem);
+	}
+	pthread_mutex_unlock(&mutex);
+}
+
+static void enlist(struct waiter *w)
+{
+	pthread_mutex_lock(&mutex);
+	if (leader == NULL) {
+		leader = w;
+		w->leads = 1;
+	} else {
+		w->prev = last;
+		w->next = NULL;
+		if (last)
+			last->next = w;
+		else
+			first = w;
+		last = w;
+	}
+	pthread_mutex_unlock(&mutex);
+}
+
+static void unlink_follower(struct waiter *w)
+{
+	if (w->prev)
+		w->prev->next = w->next;
+	else
+		first = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	else
+		last = w->prev;
+	w->next = w->prev = NULL;
+}
+
+/* After this no other thread touches w. */
+static void delist(struct waiter *w)
+{
+	pthread_mutex_lock(&mutex);
+	if (w->leads) {
+		w->leads = 0;
+		if (w->kicked)
+			unkick();
+		leader = NULL;
+		for (struct waiter *f = first; f; f = f->next) {
+			if (atomic_load(&f->state) & WAITER_DONE)
+				continue;
+			unlink_follower(f);
+			f->leads = 1;
+			leader = f;
+			atomic_fetch_or(&f->state, WAITER_PROMOTED);
+			sem_post(f->sem);
+			break;
+		}
+	} else if (w == first || w->prev) {
+		unlink_follower(w);
+	}
+	pthread_mutex_unlock(&mutex);
+}
+
+struct waiting {
+	struct waiter *w;
+	uint64_t lock;
+};
+
+/* Deferred cancellation of a waiting thread: nobody takes the answer any more. */
+static void cancelled(void *arg)
+{
+	struct waiting *c = arg;
+	godlmgo_detach(c->lock, (uint64_t)(uintptr_t)c->w);
+	delist(c->w);
+	sem_destroy(c->w->sem);
+	godlm_thread.sem = NULL;
+	godlm_thread.leading = 0;
+	godlm_thread.inside = 0;
+}
+
+static int64_t now_nanos(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Until `until` (0: for ever) or until something happens. */
+static int sleep_leading(struct epoll_event *events, int64_t until)
+{
+	int ms = -1;
+	if (until) {
+		int64_t left = until - now_nanos();
+		ms = left <= 0 ? 0 : left > 3600000000000 ? 3600000 : (int)((left + 999999) / 1000000);
+	}
+	return epoll_wait(epoll_fd, events, EVENTS, ms);
+}
+
+static void sleep_following(sem_t *sem, int64_t until)
+{
+	if (until) {
+		struct timespec t = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+		sem_clockwait(sem, CLOCK_MONOTONIC, &t);
+	} else {
+		sem_wait(sem);
+	}
+}
+
+/*
+ * Runs callbacks that a signal has asked for. The waiter leaves the lists
+ * meanwhile: a callback may take long, and somebody else can read.
+ */
+static void run_deferred(struct waiter *w)
+{
+	int depth = godlm_thread.inside;
+	delist(w);
+	godlm_thread.inside = 1;
+	godlm_leave();
+	godlm_thread.inside = depth;
+	enlist(w);
+}
+
+void godlm_wait(struct waiter *w, uint64_t lock, unsigned timeout_centis)
+{
+	struct thread_state *t = &godlm_thread;
+	struct epoll_event events[EVENTS];
+	sem_t sem;
+	struct waiting c = {w, lock};
+	volatile int64_t until = timeout_centis ? now_nanos() + (int64_t)timeout_centis * 10000000 : 0;
+	int cancel_state, ignored;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	sem_init(&sem, 0, 0);
+	w->sem = &sem;
+	w->thread = pthread_self();
+	enlist(w);
+	pthread_cleanup_push(cancelled, &c);
+	while (!(atomic_load(&w->state) & WAITER_DONE)) {
+		int n = 0;
+		/* From here on a signal ends the sleep, also one that comes before it. */
+		t->leading = w->leads;
+		t->sem = w->leads ? NULL : &sem;
+		atomic_signal_fence(memory_order_seq_cst);
+		if (!t->deferred) {
+			pthread_setcancelstate(cancel_state, &ignored);
+			if (t->leading)
+				n = sleep_leading(events, until);
+			else
+				sleep_following(&sem, until);
+			pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ignored);
+		}
+		t->leading = 0;
+		t->sem = NULL;
+		if (t->kicked) {
+			t->kicked = 0;
+			unkick();
+		}
+		if (n > 0)
+			godlmgo_handle(events, n);
+		if (t->deferred && !t->delivering && !(atomic_load(&w->state) & WAITER_DONE))
+			run_deferred(w);
+		else if (t->deferred && t->delivering)
+			t->deferred = 0; /* the delivery under way looks again before it ends */
+		if (until && now_nanos() >= until && !(atomic_load(&w->state) & WAITER_DONE)) {
+			until = 0;
+			godlmgo_expire(lock, (uint64_t)(uintptr_t)w);
+		}
+	}
+	pthread_cleanup_pop(0);
+	delist(w);
+	sem_destroy(&sem);
+	pthread_setcancelstate(cancel_state, &ignored);
+}
+
+void godlm_interrupt_wait(void)
+{
+	struct thread_state *t = &godlm_thread;
+	if (t->sem) {
+		sem_post(t->sem);
+	} else if (t->leading) {
+		t->kicked = 1;
+		kick();
+	}
+}
