@@ -1,0 +1,68 @@
+package node
+
+import (
+	"github.com/godlm/godlm/core/agent"
+	"github.com/godlm/godlm/core/journal"
+	"github.com/godlm/godlm/core/proto"
+)
+
+// agentWorld is the role as core/agent sees it. Its methods are called with the
+// agent mutex held.
+type agentWorld role
+
+var _ agent.World = (*agentWorld)(nil)
+
+// Send implements agent.World.
+func (w *agentWorld) Send(to proto.ProcID, m *proto.Msg) {
+	if uint64(to) == w.n.me.Load() {
+		if err := w.n.local.toProcess.put(m); err != nil {
+			w.n.log.Error("message of the own agent", "kind", m.Kind, "error", err)
+		}
+		return
+	}
+	if x := w.members[to]; x != nil && x.conn != nil {
+		x.conn.Send(m)
+	}
+}
+
+// Records implements agent.World.
+func (w *agentWorld) Records(dead proto.ProcID) []proto.Record {
+	if f := w.dead[dead]; f != nil {
+		return journal.Records(f)
+	}
+	return nil
+}
+
+// Peers implements agent.World.
+func (w *agentWorld) Peers(dead proto.ProcID) (peers []proto.ProcID, all bool) {
+	if f := w.dead[dead]; f != nil {
+		return journal.Peers(f)
+	}
+	return nil, true
+}
+
+// Retire implements agent.World.
+func (w *agentWorld) Retire(dead proto.ProcID, tree proto.Digest) {
+	if f := w.dead[dead]; f != nil {
+		journal.Retire(f, tree)
+	}
+}
+
+// Forget implements agent.World.
+func (w *agentWorld) Forget(dead proto.ProcID) {
+	if f := w.dead[dead]; f != nil {
+		if err := f.Remove(); err != nil {
+			w.n.log.Warn("remove a dead process's file", "proc", dead, "error", err)
+		}
+		delete(w.dead, dead)
+	}
+	if err := w.n.dir.RemoveProcSock(dead); err != nil {
+		w.n.log.Warn("remove a dead process's socket", "proc", dead, "error", err)
+	}
+}
+
+// Put implements agent.Directory.
+func (w *agentWorld) Put(e agent.Entry) error { return w.dir.Put(journal.Entry(e)) }
+
+// Delete implements agent.Directory.
+func (w *agentWorld) Delete(d proto.Digest) { w.dir.Delete(d) }

@@ -1,0 +1,184 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/link"
+)
+
+// Pauses between attempts to find an agent.
+const (
+	seekFirst = time.Millisecond
+	seekLast  = 50 * time.Millisecond
+)
+
+// agentLink is the way to the agent.
+type agentLink struct {
+	conn *link.Conn // nil: the agent is in this process
+}
+
+// seek looks for an agent, or becomes it, in a goroutine that ends with that.
+// Only a running process does, so a stopped one never gets the role.
+func (n *Node) seek(pause time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed.Load() || n.lost.Load() {
+		return
+	}
+	n.seeking.Add(1)
+	go func() {
+		defer n.seeking.Done()
+		for n.pause(pause) {
+			pause = backoff(pause, seekFirst, seekLast)
+			if n.findAgent(pause) {
+				n.Flush()
+				return
+			}
+		}
+	}()
+}
+
+// pause waits; it reports false when the node is closed.
+func (n *Node) pause(d time.Duration) bool {
+	if d == 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-n.stop:
+		return false
+	}
+}
+
+// findAgent makes one attempt. It reports true when there is nothing more to
+// try: this process is the agent, or it has said hello to it.
+func (n *Node) findAgent(pause time.Duration) bool {
+	free, err := n.dir.TryAgent()
+	if err != nil {
+		return n.failed(err)
+	}
+	if free {
+		if err := n.becomeAgent(); err != nil {
+			return n.failed(errors.Join(fmt.Errorf("become the agent: %w", err), n.dir.ReleaseAgent()))
+		}
+		return true
+	}
+	fd, err := link.Dial(n.dir.AgentSock())
+	if err != nil {
+		return false // it is not ready yet, or has just died
+	}
+	if err := checkUID(fd); err != nil {
+		return n.failed(errors.Join(err, unix.Close(fd)))
+	}
+	c := n.loop.NewConn(&toAgent{n: n, pause: pause})
+	c.Send(&proto.Msg{Kind: proto.KHello, Text: n.file.Name, Proc: proto.ProcID(n.me.Load()), Flags: proto.Version})
+	return c.Attach(fd) == nil
+}
+
+// failed ends Open; a process that has joined logs it and goes on trying.
+func (n *Node) failed(err error) (done bool) {
+	if n.me.Load() != 0 {
+		n.log.Error("find an agent", "error", err)
+		return false
+	}
+	n.endJoin(err)
+	return true
+}
+
+// endJoin lets Open return.
+func (n *Node) endJoin(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.ended {
+		n.ended, n.joinErr = true, err
+		close(n.joined)
+	}
+}
+
+// welcomed takes an agent's welcome.
+func (n *Node) welcomed(id proto.ProcID, view uint64, a *agentLink) error {
+	first := n.me.CompareAndSwap(0, uint64(id))
+	if id == 0 || n.me.Load() != uint64(id) {
+		return fmt.Errorf("welcomed as process %#x", uint64(id))
+	}
+	if first {
+		if err := n.listen(id); err != nil {
+			n.endJoin(err)
+			return err
+		}
+		n.proc.Joined(id, view)
+	}
+	n.agent.Store(a)
+	n.proc.Connected()
+	n.endJoin(nil)
+	return nil
+}
+
+// listen opens this process's socket, before anybody can learn its ProcID.
+func (n *Node) listen(id proto.ProcID) error {
+	if err := n.dir.RemoveProcSock(id); err != nil {
+		return err
+	}
+	if _, err := n.loop.Listen(n.dir.ProcSock(id), n.acceptPeer); err != nil {
+		return fmt.Errorf("open the socket of process %#x in %s: %w", uint64(id), n.dir.Path(), err)
+	}
+	return nil
+}
+
+// refused takes an agent's refusal: this process is out.
+func (n *Node) refused(why string) {
+	n.lost.Store(true)
+	if n.me.Load() == 0 {
+		n.endJoin(fmt.Errorf("join %s: %w: %s", n.dir.Path(), ErrRefused, why))
+		return
+	}
+	n.log.Error("declared dead; all locks are lost", "reason", why)
+	n.proc.Lost()
+}
+
+// toAgent handles the connection to the agent.
+type toAgent struct {
+	n        *Node
+	pause    time.Duration // before the next attempt if this one fails
+	welcomed bool
+}
+
+// Message implements link.Handler.
+func (h *toAgent) Message(c *link.Conn, m *proto.Msg) error {
+	switch m.Kind {
+	case proto.KWelcome:
+		if h.welcomed {
+			return errors.New("a second welcome")
+		}
+		h.welcomed = true
+		return h.n.welcomed(m.Proc, m.View, &agentLink{conn: c})
+	case proto.KReject:
+		h.n.refused(m.Text)
+		return errors.New("refused by the agent")
+	}
+	if err := between(m, proto.KView, proto.KActivate); err != nil {
+		return err
+	}
+	if !h.welcomed {
+		return fmt.Errorf("a message of kind %d before the welcome", m.Kind)
+	}
+	h.n.fromAgent(m)
+	return nil
+}
+
+// Closed implements link.Handler. Whatever the reason, there must be an agent.
+func (h *toAgent) Closed(*link.Conn, error) {
+	h.n.agent.Store(nil)
+	if h.welcomed {
+		h.pause = 0
+	}
+	h.n.seek(h.pause)
+}

@@ -1,0 +1,278 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/core/journal"
+	"github.com/godlm/godlm/core/process"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/link"
+	"github.com/godlm/godlm/net/rundir"
+)
+
+// Why Open fails; errors.Is finds them.
+var (
+	ErrUnsafeDir  = rundir.ErrUnsafe
+	ErrNetworkDir = rundir.ErrNetwork
+	ErrBadName    = rundir.ErrName
+	// ErrNoAgent: who has the agent role does not answer.
+	ErrNoAgent = errors.New("the agent does not answer")
+	// ErrRefused: the agent does not take this process.
+	ErrRefused = errors.New("refused by the agent")
+	// ErrOpen: this process has a node in this directory already.
+	ErrOpen = errors.New("already open in this process")
+)
+
+// joinTimeout is how long Open waits for an agent's welcome.
+const joinTimeout = 10 * time.Second
+
+// Sink takes what is for the program. Its methods are called with a mutex of
+// core held: they queue and return.
+type Sink interface {
+	Complete(*process.Completion)
+	Blocking(*process.Notice)
+	Discard(proto.LockID) bool
+}
+
+// Config says how to open a node.
+type Config struct {
+	Dir  string // runtime directory with the cluster name; "" = as the environment says
+	Sink Sink
+	// OpenFD and CloseFD, if set, are told of the descriptors that a forked child
+	// must close.
+	OpenFD, CloseFD func(fd int)
+	// Map, if set, is told of the mapped memory. Children do not inherit it.
+	Map func(addr uintptr, n int)
+	Log *slog.Logger // nil: nothing is logged
+
+	joinTimeout time.Duration // for tests
+}
+
+// Node is this process's place in a runtime directory.
+type Node struct {
+	cfg   Config
+	log   *slog.Logger
+	dir   *rundir.Dir
+	file  *rundir.ProcFile
+	book  *journal.File
+	loop  *link.Loop
+	proc  *process.Process
+	peers peers
+	local local
+	clock clock
+	key   dirKey
+
+	me     atomic.Uint64             // ProcID, 0 until welcomed
+	agent  atomic.Pointer[agentLink] // nil while there is none
+	lost   atomic.Bool
+	closed atomic.Bool
+
+	role atomic.Pointer[role] // if this process is the agent
+
+	mu      sync.Mutex
+	joined  chan struct{} // closed when the welcome is taken or joinErr is set
+	ended   bool          // joined is closed
+	joinErr error
+	stop    chan struct{} // closed by Close
+	seeking sync.WaitGroup
+}
+
+// dirKey names a directory, whatever path leads there.
+type dirKey struct{ dev, ino uint64 }
+
+var (
+	openMu sync.Mutex
+	opened = map[dirKey]bool{}
+)
+
+// Open enters the runtime directory and returns when an agent, perhaps this
+// process itself, has welcomed it.
+func Open(cfg Config) (*Node, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.joinTimeout == 0 {
+		cfg.joinTimeout = joinTimeout
+	}
+	n := &Node{cfg: cfg, log: cfg.Log, joined: make(chan struct{}), stop: make(chan struct{})}
+	if err := n.open(); err != nil {
+		n.Close()
+		return nil, fmt.Errorf("godlm: %w", err)
+	}
+	return n, nil
+}
+
+func (n *Node) open() error {
+	if err := n.enter(); err != nil {
+		return err
+	}
+	var err error
+	if n.file, err = n.dir.CreateProc(n.cfg.Map); err != nil {
+		return err
+	}
+	n.openFD(n.file.FD())
+	if n.book, err = journal.Create(n.file, os.Getpid()); err != nil {
+		return err
+	}
+	if n.loop, err = link.New(link.Config{OpenFD: n.cfg.OpenFD, CloseFD: n.cfg.CloseFD, Log: n.log}); err != nil {
+		return err
+	}
+	n.peers.init()
+	n.proc = process.New((*world)(n), n.book)
+	n.loop.Run(n.Flush)
+	n.seek(0)
+	limit := time.NewTimer(n.cfg.joinTimeout)
+	defer limit.Stop()
+	select {
+	case <-n.joined:
+		return n.joinErr
+	case <-limit.C:
+		return fmt.Errorf("join %s: %w within %v; the agent is %s", n.dir.Path(), ErrNoAgent, n.cfg.joinTimeout, describe(n.dir.AgentPid()))
+	}
+}
+
+// enter opens the runtime directory, unless this process has it open already: a
+// second descriptor of agent.lock, once closed, would end the role.
+func (n *Node) enter() (err error) {
+	path := n.cfg.Dir
+	if path == "" {
+		if path, err = rundir.Path(); err != nil {
+			return err
+		}
+	}
+	openMu.Lock()
+	defer openMu.Unlock()
+	var st unix.Stat_t
+	if unix.Stat(path, &st) == nil && opened[dirKey{uint64(st.Dev), st.Ino}] {
+		return fmt.Errorf("%s: %w", path, ErrOpen)
+	}
+	if n.dir, err = rundir.Open(path); err != nil {
+		return err
+	}
+	for _, fd := range n.dir.FDs() {
+		n.openFD(fd)
+	}
+	if n.key.dev, n.key.ino, err = n.dir.Identity(); err != nil {
+		return err
+	}
+	opened[n.key] = true
+	return nil
+}
+
+// leave closes the runtime directory.
+func (n *Node) leave() error {
+	openMu.Lock()
+	defer openMu.Unlock()
+	delete(opened, n.key)
+	for _, fd := range n.dir.FDs() {
+		n.closeFD(fd)
+	}
+	return n.dir.Close()
+}
+
+// describe names a process for a person.
+func describe(pid int) string {
+	if pid == 0 {
+		return "a process that is not visible here"
+	}
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return fmt.Sprintf("process %d", pid)
+	}
+	s := fmt.Sprintf("process %d (%s)", pid, strings.TrimSpace(string(name)))
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if i := strings.LastIndex(string(stat), ") "); err == nil && i >= 0 && strings.HasPrefix(string(stat)[i+2:], "T") {
+		s += fmt.Sprintf(", which is stopped; continue it (kill -CONT %d) or end it", pid)
+	}
+	return s
+}
+
+func (n *Node) openFD(fd int) {
+	if n.cfg.OpenFD != nil {
+		n.cfg.OpenFD(fd)
+	}
+}
+
+func (n *Node) closeFD(fd int) {
+	if n.cfg.CloseFD != nil {
+		n.cfg.CloseFD(fd)
+	}
+}
+
+// Process is the lock manager; after each call of it, call Flush.
+func (n *Node) Process() *process.Process { return n.proc }
+
+// EpollFD is readable when Poll or Handle has something to do.
+func (n *Node) EpollFD() int { return n.loop.EpollFD() }
+
+// Poll reads and handles everything that is there, without waiting, and sends
+// what comes of it.
+func (n *Node) Poll() {
+	n.loop.Poll()
+	n.Flush()
+}
+
+// Handle does the same with events that the caller has got from EpollFD.
+func (n *Node) Handle(events []unix.EpollEvent) {
+	n.loop.Handle(events)
+	n.Flush()
+}
+
+// Flush sends what calls of core have queued. It never waits. No mutex of core
+// may be held, and it must not be called from a Sink.
+func (n *Node) Flush() {
+	if n.closed.Load() {
+		return
+	}
+	n.pump()
+	n.peers.dial(n)
+	n.loop.Flush()
+}
+
+// Close leaves: to the others it looks like the end of the process. The caller
+// sees to it that no other call of the node or its process runs or follows,
+// except threads that wait on EpollFD; they wake up and must then leave.
+func (n *Node) Close() {
+	n.mu.Lock()
+	again := n.closed.Swap(true)
+	n.mu.Unlock()
+	if again {
+		return
+	}
+	close(n.stop)
+	n.seeking.Wait()
+	n.clock.halt()
+	if n.loop != nil {
+		n.loop.Close()
+	}
+	// Only now, when no more messages can leave, is this process gone.
+	var errs []error
+	if n.file != nil {
+		n.closeFD(n.file.FD())
+		errs = append(errs, n.file.Release())
+		if n.me.Load() == 0 { // never known to anybody
+			errs = append(errs, n.dir.RemoveProc(n.file.Name))
+		}
+	}
+	if r := n.role.Load(); r != nil {
+		errs = append(errs, r.close())
+	}
+	if n.dir != nil {
+		errs = append(errs, n.leave())
+	}
+	if n.loop != nil {
+		n.loop.CloseEpoll()
+	}
+	if err := errors.Join(errs...); err != nil {
+		n.log.Warn("leave", "error", err)
+	}
+}

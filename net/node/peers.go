@@ -1,0 +1,310 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/link"
+)
+
+// Pauses between attempts to connect to a process.
+const (
+	dialFirst = time.Millisecond
+	dialLast  = 50 * time.Millisecond
+)
+
+// peer is another process: the connection that this process opened to it and the
+// one that it opened to this process.
+type peer struct {
+	id    proto.ProcID
+	out   *link.Conn // requests to it, as master, and its answers
+	in    *link.Conn // its requests and the answers; nil until it connects
+	kept  []byte     // answers for when it connects
+	pause time.Duration
+}
+
+// peers is the table of the other processes and what the newest view says of
+// them.
+type peers struct {
+	viewing sync.Mutex // one view at a time; before mu
+
+	mu      sync.RWMutex
+	byID    map[proto.ProcID]*peer
+	seen    uint64 // the newest view
+	live    map[proto.ProcID]bool
+	waiting []*peer // out has yet to be connected
+	some    atomic.Bool
+}
+
+func (t *peers) init() {
+	t.byID = map[proto.ProcID]*peer{}
+	t.live = map[proto.ProcID]bool{}
+}
+
+// dead reports whether the newest view has removed p. mu is held.
+func (t *peers) dead(p proto.ProcID) bool { return uint64(p) <= t.seen && !t.live[p] }
+
+// get finds or makes the entry of p; nil if p is dead. mu is held for writing.
+func (t *peers) get(p proto.ProcID) *peer {
+	if t.dead(p) {
+		return nil
+	}
+	x := t.byID[p]
+	if x == nil {
+		x = &peer{id: p}
+		t.byID[p] = x
+	}
+	return x
+}
+
+func (t *peers) toMaster(n *Node, to proto.ProcID, m *proto.Msg) {
+	t.mu.RLock()
+	var c *link.Conn
+	if x := t.byID[to]; x != nil {
+		c = x.out
+	}
+	t.mu.RUnlock()
+	if c == nil {
+		if c = t.outbox(n, to); c == nil {
+			return
+		}
+	}
+	c.Send(m)
+}
+
+// outbox makes the outbox to a master; Flush connects it.
+func (t *peers) outbox(n *Node, to proto.ProcID) *link.Conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	x := t.get(to)
+	if x == nil {
+		return nil
+	}
+	if x.out == nil {
+		x.out = n.loop.NewConn(&toMaster{n, to})
+		x.out.Send(&proto.Msg{Kind: proto.KConnect, Proc: proto.ProcID(n.me.Load()), Flags: proto.Version})
+		t.waiting = append(t.waiting, x)
+		t.some.Store(true)
+	}
+	return x.out
+}
+
+// toOwner sends an answer, now or when the owner connects.
+func (t *peers) toOwner(n *Node, to proto.ProcID, m *proto.Msg) {
+	t.mu.RLock()
+	var c *link.Conn
+	if x := t.byID[to]; x != nil {
+		c = x.in
+	}
+	t.mu.RUnlock()
+	if c != nil {
+		c.Send(m)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	x := t.get(to)
+	if x == nil {
+		return
+	}
+	if x.in != nil {
+		x.in.Send(m)
+		return
+	}
+	var err error
+	if x.kept, err = link.AppendFrame(x.kept, m); err != nil {
+		n.log.Error("message not sent", "kind", m.Kind, "error", err)
+	}
+}
+
+// dial connects the outboxes that wait for it.
+func (t *peers) dial(n *Node) {
+	if !t.some.Load() {
+		return
+	}
+	t.mu.Lock()
+	waiting := t.waiting
+	t.waiting = nil
+	t.some.Store(false)
+	t.mu.Unlock()
+	for _, x := range waiting {
+		t.connect(n, x)
+	}
+}
+
+func (t *peers) connect(n *Node, x *peer) {
+	t.mu.RLock()
+	c := x.out
+	current := c != nil && t.byID[x.id] == x
+	t.mu.RUnlock()
+	if !current {
+		return
+	}
+	fd, err := link.Dial(n.dir.ProcSock(x.id))
+	if err == nil {
+		if err = checkUID(fd); err != nil {
+			err = errors.Join(err, unix.Close(fd))
+		}
+	}
+	if err == nil {
+		if err = c.Attach(fd); err == nil {
+			return
+		}
+		if errors.Is(err, os.ErrClosed) || n.closed.Load() {
+			return
+		}
+	}
+	// Dying, or it has too many connections to accept. A view will say which.
+	n.log.Debug("connect to a process", "proc", x.id, "error", err)
+	t.mu.Lock()
+	x.pause = backoff(x.pause, dialFirst, dialLast)
+	pause := x.pause
+	t.mu.Unlock()
+	n.clock.after(pause, func() {
+		t.connect(n, x)
+		n.loop.Flush()
+	})
+}
+
+// checkUID refuses a peer of another user; root may be anybody's peer.
+func checkUID(fd int) error {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return fmt.Errorf("ask who the peer is: %w", err)
+	}
+	return trusted(cred)
+}
+
+func trusted(cred *unix.Ucred) error {
+	if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
+		return fmt.Errorf("peer is pid %d of uid %d, which is not trusted here", cred.Pid, cred.Uid)
+	}
+	return nil
+}
+
+// view takes a new view: what the removed processes have sent so far is handled,
+// then nothing of them any more.
+func (t *peers) view(m *proto.Msg) {
+	t.viewing.Lock()
+	defer t.viewing.Unlock()
+	var gone []*peer
+	t.mu.Lock()
+	if m.View >= t.seen {
+		t.seen = m.View
+		clear(t.live)
+		for _, p := range m.Procs {
+			t.live[p] = true
+		}
+		for p, x := range t.byID {
+			if t.dead(p) {
+				gone = append(gone, x)
+				delete(t.byID, p)
+			}
+		}
+	}
+	t.mu.Unlock()
+	for _, x := range gone {
+		for _, c := range []*link.Conn{x.out, x.in} {
+			if c != nil {
+				c.Drain()
+			}
+		}
+	}
+}
+
+// toMaster handles a connection that this process opened.
+type toMaster struct {
+	n  *Node
+	id proto.ProcID
+}
+
+// Message implements link.Handler.
+func (h *toMaster) Message(_ *link.Conn, m *proto.Msg) error {
+	if err := between(m, proto.KGranted, proto.KInfo); err != nil {
+		return err
+	}
+	h.n.proc.FromPeer(h.id, proto.ToOwner, m)
+	return nil
+}
+
+// Closed implements link.Handler. The peer has died, which a view will tell, or
+// has refused what it was sent.
+func (h *toMaster) Closed(c *link.Conn, _ error) {
+	t := &h.n.peers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if x := t.byID[h.id]; x != nil && x.out == c {
+		x.out = nil
+	}
+}
+
+// toOwner handles a connection that another process opened. id is 0 until it
+// has said who it is.
+type toOwner struct {
+	n  *Node
+	id proto.ProcID
+}
+
+func (n *Node) acceptPeer(cred *unix.Ucred) link.Handler {
+	if err := trusted(cred); err != nil {
+		n.log.Warn("connection refused", "error", err)
+		return nil
+	}
+	return &toOwner{n: n}
+}
+
+// Message implements link.Handler.
+func (h *toOwner) Message(c *link.Conn, m *proto.Msg) error {
+	if h.id == 0 {
+		return h.connect(c, m)
+	}
+	if err := between(m, proto.KRequest, proto.KQuery); err != nil {
+		return err
+	}
+	h.n.proc.FromPeer(h.id, proto.ToMaster, m)
+	return nil
+}
+
+func (h *toOwner) connect(c *link.Conn, m *proto.Msg) error {
+	if err := between(m, proto.KConnect, proto.KConnect); err != nil {
+		return err
+	}
+	if m.Flags != proto.Version {
+		return fmt.Errorf("process %#x speaks version %d, not %d", uint64(m.Proc), m.Flags, proto.Version)
+	}
+	t := &h.n.peers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m.Proc == 0 || uint64(m.Proc) == h.n.me.Load() {
+		return fmt.Errorf("process %#x cannot connect here", uint64(m.Proc))
+	}
+	x := t.get(m.Proc)
+	if x == nil {
+		return fmt.Errorf("process %#x is dead", uint64(m.Proc))
+	}
+	h.id = m.Proc
+	if x.in != nil {
+		x.in.Close()
+	}
+	x.in = c
+	c.SendFrames(x.kept)
+	x.kept = nil
+	return nil
+}
+
+// Closed implements link.Handler.
+func (h *toOwner) Closed(c *link.Conn, _ error) {
+	t := &h.n.peers
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if x := t.byID[h.id]; x != nil && x.in == c {
+		x.in = nil
+	}
+}
