@@ -57,7 +57,7 @@ func random(r *rand.Rand, k Kind) *Msg {
 
 func TestRoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for i := 0; i < 200; i++ {
+	for i := 0; i < 40; i++ {
 		for _, k := range kinds() {
 			in := random(r, k)
 			b := Append(nil, in)
