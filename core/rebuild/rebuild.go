@@ -8,9 +8,10 @@
 //
 //   - unlock, and conversions that can never be refused: taken as done. Had the
 //     master not done it, it is done now; had it done so, nothing changes, save
-//     that a value must not be written twice. It was written already if and only
-//     if the journal's stamp is newer than the holder's copy: nobody else could
-//     write in between.
+//     that a value must not be written twice. A conversion wrote it already if and
+//     only if the journal's stamp is newer than the holder's copy: nobody else
+//     could write in between. An unlock did if and only if the journal does not
+//     name the lock as the writer's any more.
 //   - other conversions and new locks: taken as queued. If the master had granted
 //     them, their owner does not know it and has done nothing under the grant.
 //   - a conversion between CW and PR whose old mode contradicts another survivor's
@@ -75,6 +76,7 @@ type note struct {
 // write is a value-block change that an unanswered request carries.
 type write struct {
 	base  proto.Stamp // of the holder's copy
+	frees owned       // the lock that an unlock takes away with the same record; zero: a conversion
 	flags dlm.Flags
 	value proto.Value
 }
@@ -157,14 +159,14 @@ func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
 	switch l.Pending {
 	case proto.PendingUnlock:
 		if mode.Writer(granted) && flags&(dlm.ValB|dlm.InvValBlk) != 0 {
-			n.write = &write{l.Block.Stamp, flags, l.Write}
+			n.write = &write{l.Block.Stamp, owned{owner, l.Lock}, flags, l.Write}
 		}
 		return
 	case proto.PendingConvert:
 		switch {
 		case mode.NotHigher(granted, l.Requested):
 			if mode.OnConvert(granted, l.Requested) == mode.Write && flags&(dlm.ValB|dlm.InvValBlk) != 0 {
-				n.write = &write{l.Block.Stamp, flags, l.Write}
+				n.write = &write{l.Block.Stamp, owned{}, flags, l.Write}
 			}
 			granted, held = l.Requested, l.Flags
 		case flags&dlm.NoQueue == 0:
@@ -258,7 +260,7 @@ func (a *assembly) values() {
 			*b = proto.Block{}
 			a.stamp(b)
 		}
-		if w := n.write; w != nil && !w.base.Less(b.Stamp) {
+		if w := n.write; w != nil && !n.written(b.Stamp) {
 			if w.flags&dlm.InvValBlk != 0 {
 				b.Valid = false
 			} else {
@@ -267,6 +269,17 @@ func (a *assembly) values() {
 			a.stamp(b)
 		}
 	}
+}
+
+// written reports whether the dead master did n.write: the journal says so, and
+// for an unlock it says who holds the lock. Before that unlock an unanswered
+// conversion of the same lock may have written too.
+func (n *note) written(now proto.Stamp) bool {
+	w := n.write
+	if n.record != nil && w.frees != (owned{}) {
+		return w.frees != owned{n.record.Writer, n.record.Lock}
+	}
+	return w.base.Less(now)
 }
 
 // stamp marks a change made by the assembly itself.
