@@ -1,16 +1,106 @@
-# Targets: check (all tests), lint, race.
-GO ?= go
+# godlm: `make demo` shows what it does, `make check` runs all tests.
+# Wants Go, gcc with GNU ld, make and python3; Go modules come through the module
+# proxy that the go command is set up for.
 
-.PHONY: check lint race test
+GO      ?= go
+CC      ?= gcc
+CFLAGS  ?= -g -O2
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+DESTDIR ?=
 
-check: lint test
+VERSION := 1.0.0
+SONAME  := libgodlm.so.1
+B       := build
+LIB     := $(B)/libgodlm.so.$(VERSION)
 
-test:
-	$(GO) test ./...
+HEADERS := include/sys/dlm.h include/godlm.h
+GO_SRC  := $(shell find core net cgo -name '*.go' ! -name '*_test.go') go.mod
+C_SRC   := $(wildcard cgo/*.c cgo/*.h)
+LINK    := cgo/late.ld cgo/libgodlm.map
+
+# The go command does not notice changes of headers outside the package, nor of
+# the linker's files: a hash of them is part of its cache key.
+INPUTS_HASH := 0x$(shell cat $(HEADERS) $(C_SRC) $(LINK) | sha256sum | cut -c1-8)
+EXTLDFLAGS  := -Wl,-T,$(CURDIR)/cgo/late.ld -Wl,--version-script=$(CURDIR)/cgo/libgodlm.map \
+               -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,-z,defs
+GO_BUILD    := CC="$(CC)" CGO_ENABLED=1 CGO_CFLAGS="$(CFLAGS) -DGODLM_INPUTS=$(INPUTS_HASH)" $(GO) build -trimpath
+
+# The hash stands for the link too: with another -X value it is done again.
+LDFLAGS_GO  := -X main.inputs=$(INPUTS_HASH) -extldflags '$(EXTLDFLAGS)'
+
+C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
+TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
+
+.PHONY: all demo check bench lint race asan fuzz install uninstall clean test-go test-c test-lib test-python
+
+all: $(B)/libgodlm.so $(B)/godlm.pc
+
+$(LIB): $(GO_SRC) $(C_SRC) $(HEADERS) $(LINK)
+	@mkdir -p $(B)
+	$(GO_BUILD) -buildmode=c-shared -ldflags "$(LDFLAGS_GO)" -o $@ ./cgo
+	@rm -f $(B)/*.h
+	@readelf -SW $@ | grep -q go_late_init || { echo "libgodlm.so would start Go when loaded: the linker ignored cgo/late.ld (GNU ld is needed)"; rm -f $@; exit 1; }
+
+$(B)/libgodlm.so: $(LIB)
+	@ln -sf $(notdir $(LIB)) $(B)/$(SONAME)
+	@ln -sf $(SONAME) $@
+
+$(B)/godlm.pc: pkgconfig/godlm.pc.in Makefile
+	@mkdir -p $(B)
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@PREFIX@|$(PREFIX)|' $< > $@
+
+$(B)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADERS) $(B)/libgodlm.so
+	@mkdir -p $(B)/tests
+	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B) -lgodlm -lpthread -Wl,-rpath,$(CURDIR)/$(B)
+
+demo: all
+	@CC="$(CC)" examples/demo/run.sh
+
+check: lint test-go test-lib test-c test-python
 
 lint:
-	@bad=$$(gofmt -l core net cgo cmd tests 2>/dev/null); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
-	$(GO) vet ./...
+	@bad=$$(gofmt -l core net cgo tests); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
+	$(GO) vet ./core/... ./net/... ./tests/...
+
+test-go:
+	$(GO) test ./core/... ./net/... ./tests/...
+
+test-lib: all
+	@CC="$(CC)" tests/lib/run.sh
+
+test-c: all $(C_TESTS)
+	@tests/c/run.sh $(C_TESTS)
+
+test-python: all
+	@tests/python/run.sh
+
+bench: all
+	@CC="$(CC)" tests/bench/run.sh
 
 race:
-	$(GO) test -race ./core/... ./net/...
+	$(GO) test -race ./core/... ./net/... ./tests/...
+
+asan:
+	$(MAKE) B=$(B)/asan CFLAGS="-g -O1 -fsanitize=address -fno-omit-frame-pointer" \
+	  GO_BUILD='CC="$(CC)" CGO_ENABLED=1 CGO_CFLAGS="-g -O1 -DGODLM_INPUTS=$(INPUTS_HASH)" $(GO) build -asan -trimpath' test-c
+
+fuzz:
+	$(GO) test -run - -fuzz FuzzParse -fuzztime 60s ./core/proto
+
+install: all
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/sys
+	install -m 755 $(LIB) $(DESTDIR)$(LIBDIR)/
+	ln -sf $(notdir $(LIB)) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libgodlm.so
+	install -m 644 include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/sys/
+	install -m 644 include/godlm.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(B)/godlm.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+
+uninstall:
+	rm -f $(DESTDIR)$(LIBDIR)/libgodlm.so $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/$(notdir $(LIB))
+	rm -f $(DESTDIR)$(PREFIX)/include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/godlm.h
+	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/godlm.pc
+
+clean:
+	rm -rf $(B)

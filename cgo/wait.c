@@ -37,7 +37,7 @@ void godlm_set_epoll(int epfd)
 {
 	struct epoll_event e = {.events = EPOLLIN};
 	kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	e.data.u64 = UINT64_MAX;
+	e.data.fd = -2; /* the loop leaves negative ones to others, but for its own -1 */
 	if (kick_fd >= 0 && epoll_ctl(epfd, EPOLL_CTL_ADD, kick_fd, &e) == 0)
 		godlm_fd_opened(kick_fd);
 	epoll_fd = epfd;

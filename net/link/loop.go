@@ -138,8 +138,8 @@ func (l *Loop) Handle(events []unix.EpollEvent) bool {
 	open := true
 	for i := range events {
 		ev := &events[i]
-		if ev.Fd == stopSlot {
-			open = false
+		if ev.Fd < 0 { // not a source: our own stop, or what a caller has added for itself
+			open = open && ev.Fd != stopSlot
 			continue
 		}
 		l.mu.Lock()
