@@ -49,7 +49,8 @@ type slot struct {
 // source is something in the epoll set.
 type source interface{ ready(events uint32) }
 
-// stopSlot marks the event of the eventfd.
+// stopSlot marks the event of the eventfd. Other negative numbers are for
+// descriptors that others have put into the epoll set.
 const stopSlot = -1
 
 // New makes an empty loop. Run must be started for it to work without callers.

@@ -158,7 +158,7 @@ func TestMain(m *testing.M) {
 
 // child is a process under the test's control.
 type child struct {
-	t   *testing.T
+	t   testing.TB
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
@@ -167,7 +167,7 @@ type child struct {
 
 func freshDir(t *testing.T) string { return filepath.Join(t.TempDir(), "base", "cluster") }
 
-func startChild(t *testing.T, dir string) *child {
+func startChild(t testing.TB, dir string) *child {
 	t.Helper()
 	c := &child{t: t, cmd: exec.Command(os.Args[0])}
 	c.cmd.Env = append(os.Environ(), "NODE_CHILD="+dir)
