@@ -80,12 +80,12 @@ static void start(void)
 	sigfillset(&block);
 	for (unsigned i = 0; i < sizeof needed / sizeof *needed; i++)
 		sigdelset(&block, needed[i]);
+	pthread_atfork(NULL, NULL, after_fork_in_child);
 	pthread_sigmask(SIG_BLOCK, &block, &old);
 	for (init_fn *f = __go_late_init_start; f < __go_late_init_end; f++)
 		(*f)(start_argc, start_argv, start_envp);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	godlmgo_ping(); /* returns when the runtime is up */
-	pthread_atfork(NULL, NULL, after_fork_in_child);
 	int expected = NOT_STARTED;
 	atomic_compare_exchange_strong(&state, &expected, READY);
 }
@@ -98,6 +98,11 @@ int godlm_boot(void)
 		return -1;
 	pthread_once(&once, start);
 	return godlm_forked() ? -1 : 0;
+}
+
+int godlm_ready(void)
+{
+	return atomic_load_explicit(&state, memory_order_acquire) == READY;
 }
 
 int godlm_forked(void)

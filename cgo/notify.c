@@ -330,7 +330,7 @@ dlm_status_t godlm_set_signal(int sig, int *old)
 int godlm_event_fd(void)
 {
 	int fd = -1;
-	if (godlm_forked() || !godlmgo_started())
+	if (!godlm_ready() || !godlmgo_started())
 		return -1;
 	godlm_enter();
 	pthread_mutex_lock(&mutex);
