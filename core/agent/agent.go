@@ -345,14 +345,8 @@ func (a *Agent) advance() {
 		lost = append(lost, d)
 	}
 	sort.Slice(lost, func(i, j int) bool { return string(lost[i][:]) < string(lost[j][:]) })
-	records := map[proto.Digest][]proto.Record{}
-	for _, d := range sorted(a.dead) {
-		for _, r := range a.world.Records(d) {
-			records[r.Tree] = append(records[r.Tree], r)
-		}
-	}
 	for _, d := range lost {
-		a.placeTree(a.lost[d], records[d])
+		a.placeTree(a.lost[d])
 	}
 	clear(a.lost)
 	clear(a.reports)
@@ -360,15 +354,21 @@ func (a *Agent) advance() {
 }
 
 // placeTree puts one tree together and sends it to its new master.
-func (a *Agent) placeTree(t *tree, records []proto.Record) {
+func (a *Agent) placeTree(t *tree) {
 	reports := a.reports[t.digest]
 	var im *proto.Image
 	if len(reports) > 0 {
+		// Only the journal of the master that the directory names is whole: who
+		// died while the tree was being installed may have written half of it.
+		var records []proto.Record
+		if a.dead[t.master] {
+			records = slices.DeleteFunc(a.world.Records(t.master), func(r proto.Record) bool { return r.Tree != t.digest })
+		}
 		sort.Slice(reports, func(i, j int) bool { return reports[i].Proc < reports[j].Proc })
 		a.assign++
 		im = rebuild.Assemble(&rebuild.Input{
 			Root: a.roots[t.digest], Assign: a.assign, Reports: reports, Records: records,
-			Alive: func(p proto.ProcID) bool { return a.live[p] },
+			Alive: func(p proto.ProcID) bool { return a.live[p] }, HostLost: !a.dead[t.master],
 		})
 	}
 	if im == nil || len(im.Locks) == 0 {

@@ -3,6 +3,7 @@ package process
 import (
 	"sort"
 
+	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/core/tree"
@@ -216,7 +217,11 @@ func (r *root) resume() {
 			}
 		case l.ask.kind != proto.PendingNothing && l.ask.op == st.op:
 			r.carryAsk(l)
-		case l.cancel.active && l.cancel.op == st.op:
+		case !l.cancel.active || l.cancel.op != st.op:
+		case l.ask.kind == proto.PendingNothing || l.ask.op > st.op:
+			// It meant a request that was granted before it came.
+			r.shard.answerCancels(l, dlm.CancelGrant, false)
+		default:
 			r.carryCancel(l)
 		}
 	}

@@ -38,7 +38,7 @@ type Input struct {
 	Root     proto.Root
 	Assign   uint64 // of the new master; newer than every stamp below
 	Reports  []Report
-	Records  []proto.Record          // of this tree, from the journals of its dead masters
+	Records  []proto.Record          // of this tree, from the journal of its dead master
 	Alive    func(proto.ProcID) bool // by the current view
 	HostLost bool                    // the journals were lost with the master's host (rule 3)
 }
@@ -70,7 +70,7 @@ type note struct {
 	copied  bool        // newest is set
 	guarded bool        // a survivor holds CW or more
 	used    bool        // a lock remains
-	write   *write
+	writes  []write     // at most one has not been done: that of the lock which holds PW or EX
 }
 
 // write is a value-block change that an unanswered request carries.
@@ -117,8 +117,7 @@ func (a *assembly) resource(parent int32, name proto.Name) int32 {
 	return i
 }
 
-// newest is the newest journal record of the resource. Several dead masters can
-// have one: a tree's next master may die while it is being installed.
+// newest is the newest journal record of the resource.
 func (a *assembly) newest(d proto.Digest) (best *proto.Record) {
 	for i := range a.in.Records {
 		r := &a.in.Records[i]
@@ -159,14 +158,14 @@ func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
 	switch l.Pending {
 	case proto.PendingUnlock:
 		if mode.Writer(granted) && flags&(dlm.ValB|dlm.InvValBlk) != 0 {
-			n.write = &write{l.Block.Stamp, owned{owner, l.Lock}, flags, l.Write}
+			n.writes = append(n.writes, write{l.Block.Stamp, owned{owner, l.Lock}, flags, l.Write})
 		}
 		return
 	case proto.PendingConvert:
 		switch {
 		case mode.NotHigher(granted, l.Requested):
 			if mode.OnConvert(granted, l.Requested) == mode.Write && flags&(dlm.ValB|dlm.InvValBlk) != 0 {
-				n.write = &write{l.Block.Stamp, owned{}, flags, l.Write}
+				n.writes = append(n.writes, write{l.Block.Stamp, owned{}, flags, l.Write})
 			}
 			granted, held = l.Requested, l.Flags
 		case flags&dlm.NoQueue == 0:
@@ -260,7 +259,11 @@ func (a *assembly) values() {
 			*b = proto.Block{}
 			a.stamp(b)
 		}
-		if w := n.write; w != nil && !n.written(b.Stamp) {
+		now := b.Stamp
+		for _, w := range n.writes {
+			if n.written(&w, now) {
+				continue
+			}
 			if w.flags&dlm.InvValBlk != 0 {
 				b.Valid = false
 			} else {
@@ -271,11 +274,10 @@ func (a *assembly) values() {
 	}
 }
 
-// written reports whether the dead master did n.write: the journal says so, and
+// written reports whether the dead master did w: the journal says so, and
 // for an unlock it says who holds the lock. Before that unlock an unanswered
 // conversion of the same lock may have written too.
-func (n *note) written(now proto.Stamp) bool {
-	w := n.write
+func (n *note) written(w *write, now proto.Stamp) bool {
 	if n.record != nil && w.frees != (owned{}) {
 		return w.frees != owned{n.record.Writer, n.record.Lock}
 	}
