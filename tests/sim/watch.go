@@ -136,7 +136,7 @@ func (s *sim) watchLock(t *tree.Lock) {
 	if l == nil || l.n.dead || l.unlock != nil {
 		return
 	}
-	if o := l.ask; o != nil && o.cancels == 0 && !o.expired && !o.detached {
+	if o := l.ask; o != nil && !o.withdrawn() {
 		if t.Place() != tree.InGranted || o.flags&dlm.NoQueue == 0 {
 			l.present = true
 		}
@@ -167,6 +167,10 @@ func (s *sim) look(t *tree.Resource) *reg {
 	return r
 }
 
+// withdrawn reports whether somebody tries to end o: its former master may have
+// done so and died before it could tell.
+func (o *op) withdrawn() bool { return o.cancels > 0 || o.expired || o.detached }
+
 // inOrder compares a queue with what it was: whoever was granted stood before
 // all who still wait. A new master keeps the order of those that had been told.
 func (s *sim) inOrder(r *reg, q int, same bool) {
@@ -177,7 +181,7 @@ func (s *sim) inOrder(r *reg, q int, same bool) {
 			continue
 		}
 		for _, y := range was[:i] {
-			if slices.Contains(is, y) && (same || told(x) && told(y)) {
+			if slices.Contains(is, y) && (same || told(x) && told(y) && !y.withdrawn()) {
 				s.fail("%s: %s is granted before %s, which was queued earlier", r.name, x.l, y.l)
 			}
 		}
@@ -265,15 +269,10 @@ func (s *sim) checkImage(r *role, im *proto.Image) {
 	for i := range im.Resources {
 		ir := &im.Resources[i]
 		var rec *proto.Record
-		for _, n := range s.nodes {
-			f := s.files[n.given]
-			if f == nil || !n.dead || slices.Contains(r.known, n.given) {
-				continue
-			}
-			for j := range f.lines {
-				if l := &f.lines[j]; l.written && l.rec.Resource == ir.Digest && (rec == nil || rec.Block.Stamp.Less(l.rec.Block.Stamp)) {
-					rec = &l.rec
-				}
+		f := s.files[s.dir[im.Root.Digest()].Master]
+		for j := 0; f != nil && j < len(f.lines); j++ {
+			if l := &f.lines[j]; l.written && l.rec.Resource == ir.Digest {
+				rec = &l.rec
 			}
 		}
 		g := s.byDigest[ir.Digest]
