@@ -87,7 +87,7 @@ func (p *program) do(words []string) string {
 	case "spin":
 		for i := uint64(0); i < num(2); i++ {
 			id, st := p.lock(words[1], mode.EX)
-			if st != dlm.Success {
+			if st != dlm.Success && st != dlm.SuccValNotValid {
 				return fmt.Sprint("lock: ", st)
 			}
 			if s := p.do([]string{"unlock", fmt.Sprint(uint64(id)), fmt.Sprint(i)}); !strings.Contains(s, " 0 ") {

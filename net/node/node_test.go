@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"math/rand"
 	"os"
 	"path/filepath"
 	"strings"
@@ -224,5 +225,45 @@ func TestUnsafeDirectory(t *testing.T) {
 	}
 	if _, err := newProgram(dir, 0); !errors.Is(err, ErrUnsafeDir) {
 		t.Fatal(err)
+	}
+}
+
+// Processes, among them masters and agents, are killed while all of them work;
+// whoever is left finishes.
+func TestChurn(t *testing.T) {
+	dir := freshDir(t)
+	rnd := rand.New(rand.NewSource(1))
+	var c []*child
+	start := func() {
+		x := startChild(t, dir)
+		if rnd.Intn(2) == 0 { // keeps a tree from moving to who asks next
+			if s := x.do("lock R%d %d", rnd.Intn(3), nl); !strings.Contains(s, " 0 ") && !strings.Contains(s, " 2 ") {
+				t.Fatal(s)
+			}
+		}
+		x.send("spin R%d 300", rnd.Intn(3))
+		c = append(c, x)
+	}
+	for i := 0; i < 5; i++ {
+		start()
+	}
+	for i := 0; i < 25; i++ {
+		if rnd.Intn(2) == 0 {
+			k := rnd.Intn(len(c))
+			c[k].kill()
+			c = append(c[:k], c[k+1:]...)
+			start()
+			continue
+		}
+		k := rnd.Intn(len(c))
+		if s := c[k].read(); s != "300" {
+			t.Fatal(s)
+		}
+		c[k].send("spin R%d 300", rnd.Intn(3))
+	}
+	for _, x := range c {
+		if s := x.read(); s != "300" {
+			t.Fatal(s)
+		}
 	}
 }
