@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -186,6 +187,9 @@ static inline struct role fork_role(void (*f)(struct role *, void *), void *arg)
 		FAIL("fork: %s", strerror(errno));
 	if (pid == 0) {
 		struct role r = {parent, down[0], up[1]};
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
+		if (getppid() != parent)
+			_exit(1);
 		close(down[1]);
 		close(up[0]);
 		f(&r, arg);

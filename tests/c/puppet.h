@@ -1,0 +1,279 @@
+/*
+ * puppet.h - processes that do as they are told. The parent of a test scripts
+ * what several processes do on locks, step by step, and never uses the library
+ * itself. Each puppet has numbered slots for locks.
+ *
+ * Notifications in a puppet are run by dlm_notify(), on demand: completion() and
+ * blocked() wait for them.
+ */
+#ifndef PUPPET_H
+#define PUPPET_H
+
+#include "test.h"
+
+#include <sys/resource.h>
+
+#define SLOTS 256
+#define NO_SLOT (-1)
+
+enum op { OP_JOIN, OP_LOCK, OP_QUELOCK, OP_CVT, OP_QUECVT, OP_UNLOCK, OP_CANCEL, OP_COMPLETION, OP_BLOCKED,
+          OP_LKINFO, OP_RSBINFO, OP_ENV, OP_EXIT };
+
+struct command {
+	int op, slot, parent, mode;
+	dlm_flags_t flags;
+	uint_t timeout, value;
+	int watch; /* with a blocking routine */
+	long hint;
+	char name[DLM_RESNAMELEN + 1];
+};
+
+struct reply {
+	dlm_status_t status;
+	dlm_valb_t valb;
+	int calls;  /* completions (or blocking calls) of this slot so far */
+	int mode;   /* in the blocking call */
+	long hint;  /* in the blocking call */
+	int is_zero; /* the lock id */
+	dlm_lkinfo_t lki;
+	dlm_rsbinfo_t rsb;
+};
+
+struct puppet {
+	struct role r;
+	struct reply last; /* what the latest call answered */
+};
+
+/* ---- the puppet's side ------------------------------------------------------ */
+
+static struct slot {
+	dlm_lkid_t id;
+	dlm_valb_t valb;
+	int completions, blockings, seen_completions, seen_blockings;
+	dlm_status_t status;
+	dlm_lkmode_t mode;
+	long hint;
+} puppet_slots[SLOTS];
+
+static void puppet_completed(callback_arg_t notprm, dlm_lkid_t *id, dlm_status_t status)
+{
+	struct slot *s = notprm;
+	/* A request that failed has no lock any more, so its id may be zero here. */
+	if (!is_zero(&s->id) && memcmp(id, &s->id, sizeof *id) != 0)
+		FAIL("completion for another lock");
+	s->status = status;
+	s->completions++;
+}
+
+static void puppet_blocking(callback_arg_t notprm, callback_arg_t hint, dlm_lkid_t *id, dlm_lkmode_t mode)
+{
+	struct slot *s = notprm;
+	if (memcmp(id, &s->id, sizeof *id) != 0)
+		FAIL("blocking call for another lock");
+	s->mode = mode;
+	s->hint = (long)hint;
+	s->blockings++;
+}
+
+/* Runs notifications until *count exceeds *seen, which then follows by one. */
+static void puppet_await(int *count, int *seen)
+{
+	long long end = now_ms() + DEADLINE_MS;
+	for (;;) {
+		dlm_notify();
+		if (*count > *seen)
+			break;
+		if (!readable(godlm_event_fd(), (int)(end - now_ms())) && now_ms() >= end)
+			FAIL("no notification");
+	}
+	++*seen;
+}
+
+static void puppet_do(dlm_nsp_t nsp, const struct command *c, struct reply *a)
+{
+	struct slot *s = &puppet_slots[c->slot < 0 ? SLOTS - 1 : c->slot];
+	dlm_lkid_t *parent = c->parent < 0 ? NULL : &puppet_slots[c->parent].id;
+	uchar_t *name = (uchar_t *)(size_t)c->name;
+	ushort_t len = (ushort_t)strlen(c->name);
+	blk_callback_t blk = c->watch ? puppet_blocking : NULL;
+	callback_arg_t hint = (callback_arg_t)c->hint;
+
+	if (c->op == OP_LOCK || c->op == OP_QUELOCK)
+		memset(&s->valb, 0xee, sizeof s->valb);
+	else if (c->op == OP_CVT || c->op == OP_QUECVT || c->op == OP_UNLOCK)
+		s->valb = value_of(c->value);
+	switch (c->op) {
+	case OP_LOCK:
+		a->status = dlm_lock(nsp, name, len, parent, &s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s, hint,
+		                     blk, c->timeout);
+		break;
+	case OP_QUELOCK:
+		a->status = dlm_quelock(nsp, name, len, parent, &s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s,
+		                        hint, blk, c->timeout, puppet_completed);
+		break;
+	case OP_CVT:
+		a->status = dlm_cvt(&s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s, hint, blk, c->timeout);
+		break;
+	case OP_QUECVT:
+		a->status = dlm_quecvt(&s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s, hint, blk, c->timeout,
+		                       puppet_completed);
+		break;
+	case OP_UNLOCK:
+		a->status = dlm_unlock(c->slot < 0 ? NULL : &s->id,
+		                       (c->flags & (DLM_VALB | DLM_INVVALBLK)) ? &s->valb : NULL, c->flags);
+		break;
+	case OP_CANCEL:
+		a->status = dlm_cancel(&s->id, c->flags);
+		break;
+	case OP_COMPLETION:
+		puppet_await(&s->completions, &s->seen_completions);
+		a->status = s->status;
+		a->calls = s->completions;
+		break;
+	case OP_BLOCKED:
+		puppet_await(&s->blockings, &s->seen_blockings);
+		a->calls = s->blockings;
+		a->mode = s->mode;
+		a->hint = s->hint;
+		break;
+	case OP_LKINFO:
+		dlm_notify();
+		a->status = dlm_get_lkinfo(&s->id, &a->lki);
+		a->calls = s->completions;
+		break;
+	case OP_RSBINFO:
+		a->status = dlm_get_rsbinfo(nsp, name, len, &a->rsb, parent);
+		break;
+	}
+	a->valb = s->valb;
+	a->is_zero = is_zero(&s->id);
+}
+
+static void puppet_main(struct role *r, void *arg)
+{
+	dlm_nsp_t nsp = 0;
+	struct command c;
+	struct reply a;
+	(void)arg;
+	for (;;) {
+		ssize_t n = read(r->in, &c, sizeof c);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n != sizeof c || c.op == OP_EXIT)
+			exit(0);
+		memset(&a, 0, sizeof a);
+		if (c.op == OP_JOIN)
+			a.status = dlm_nsjoin(geteuid(), &nsp, DLM_USER);
+		else
+			puppet_do(nsp, &c, &a);
+		tell_data(r, &a, sizeof a);
+	}
+}
+
+/* ---- the parent's side ------------------------------------------------------ */
+
+/* Tells without waiting for the answer: for calls that wait for a lock. */
+static inline void begin(struct puppet *p, struct command c) { tell_data(&p->r, &c, sizeof c); }
+
+/* The answer to begin(). */
+static inline dlm_status_t end(struct puppet *p)
+{
+	hear_data(&p->r, &p->last, sizeof p->last);
+	return p->last.status;
+}
+
+static inline dlm_status_t order(struct puppet *p, struct command c)
+{
+	begin(p, c);
+	return end(p);
+}
+
+#define CMD(o, s, ...) ((struct command){.op = (o), .slot = (s), .parent = NO_SLOT, __VA_ARGS__})
+
+/* A puppet that has joined the namespace of the user. */
+static inline struct puppet puppet(void)
+{
+	struct puppet p = {.r = fork_role(puppet_main, NULL)};
+	ASSERT_ST(order(&p, CMD(OP_JOIN, NO_SLOT)), DLM_SUCCESS);
+	return p;
+}
+
+static inline struct command named(struct command c, const char *name)
+{
+	snprintf(c.name, sizeof c.name, "%s", name);
+	return c;
+}
+
+/* Root locks. `flags` may contain DLM_VALB; what was read is p->last.valb. */
+static inline dlm_status_t lock(struct puppet *p, int slot, const char *name, int mode, dlm_flags_t flags)
+{
+	return order(p, named(CMD(OP_LOCK, slot, .mode = mode, .flags = flags), name));
+}
+
+static inline dlm_status_t quelock(struct puppet *p, int slot, const char *name, int mode, dlm_flags_t flags)
+{
+	return order(p, named(CMD(OP_QUELOCK, slot, .mode = mode, .flags = flags), name));
+}
+
+/* `value` is what a conversion that writes writes. */
+static inline dlm_status_t cvt(struct puppet *p, int slot, int mode, dlm_flags_t flags, uint_t value)
+{
+	return order(p, CMD(OP_CVT, slot, .mode = mode, .flags = flags, .value = value));
+}
+
+static inline dlm_status_t quecvt(struct puppet *p, int slot, int mode, dlm_flags_t flags)
+{
+	return order(p, CMD(OP_QUECVT, slot, .mode = mode, .flags = flags));
+}
+
+static inline dlm_status_t unlock(struct puppet *p, int slot, dlm_flags_t flags, uint_t value)
+{
+	return order(p, CMD(OP_UNLOCK, slot, .flags = flags, .value = value));
+}
+
+static inline dlm_status_t cancel(struct puppet *p, int slot, dlm_flags_t flags)
+{
+	return order(p, CMD(OP_CANCEL, slot, .flags = flags));
+}
+
+/* Waits for the next completion of the slot. */
+static inline dlm_status_t completion(struct puppet *p, int slot) { return order(p, CMD(OP_COMPLETION, slot)); }
+
+/* Waits for the next blocking call of the slot and returns the mode it tells. */
+static inline int blocked(struct puppet *p, int slot)
+{
+	order(p, CMD(OP_BLOCKED, slot));
+	return p->last.mode;
+}
+
+static inline dlm_status_t lkinfo(struct puppet *p, int slot) { return order(p, CMD(OP_LKINFO, slot)); }
+
+static inline dlm_status_t rsbinfo(struct puppet *p, const char *name)
+{
+	return order(p, named(CMD(OP_RSBINFO, NO_SLOT), name));
+}
+
+static inline int state(struct puppet *p, int slot)
+{
+	ASSERT_ST(lkinfo(p, slot), DLM_SUCCESS);
+	return (int)p->last.lki.lkstate;
+}
+
+/* Number of locks and requests on a resource as p sees it. */
+static inline int lock_count(struct puppet *p, const char *name)
+{
+	dlm_status_t st = rsbinfo(p, name);
+	if (st == DLM_ENOENT)
+		return 0;
+	ASSERT_ST(st, DLM_SUCCESS);
+	return (int)p->last.rsb.lckcnt;
+}
+
+/* An exit() without any call to the library. */
+static inline void leave(struct puppet *p)
+{
+	begin(p, CMD(OP_EXIT, NO_SLOT));
+	finish_role(&p->r);
+}
+
+#endif
