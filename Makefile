@@ -68,6 +68,7 @@ test-go:
 
 test-lib: all
 	@CC="$(CC)" tests/lib/run.sh
+	@CC="$(CC)" tests/readme/run.sh
 
 test-c: all $(C_TESTS)
 	@tests/c/run.sh $(C_TESTS)

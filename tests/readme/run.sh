@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Takes the programs out of README.md, builds and runs them as a reader would.
+set -eu
+cd "$(dirname "$0")/../.."
+dir=$(mktemp -d "${TMPDIR:-/tmp}/godlm-test.XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+export GODLM_DIR=$dir/run
+mkdir -m 700 "$GODLM_DIR"
+block() { awk -v lang="$1" '$0 == "```" lang { on = 1; next } /^```$/ { on = 0 } on' README.md; }
+block c >"$dir/counter.c"
+block python >"$dir/counter.py"
+"${CC:-gcc}" -Iinclude "$dir/counter.c" -Lbuild -lgodlm -Wl,-rpath,"$PWD/build" -o "$dir/counter"
+pids=()
+for i in 1 2 3; do
+	timeout 60 "$dir/counter" >"$dir/out.$i" &
+	pids+=($!)
+done
+for p in "${pids[@]}"; do wait "$p"; done
+highest=$(sed 's/.* //' "$dir"/out.* | sort -n | tail -n 1)
+timeout 60 python3 -B "$dir/counter.py" >"$dir/py"
+# A program that ended before the next one started leaves nothing to count on.
+if [ "$highest" -lt 1000 ] || [ "$highest" -gt 3000 ] || ! grep -q '^count 1 trusted$' "$dir/py"; then
+	echo "FAILED  programs of README.md: counted to $highest; $(cat "$dir/py")"
+	exit 1
+fi
+echo "ok      programs of README.md"
