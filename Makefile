@@ -48,7 +48,7 @@ $(B)/libgodlm.so: $(LIB)
 
 $(B)/godlm.pc: pkgconfig/godlm.pc.in Makefile
 	@mkdir -p $(B)
-	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@PREFIX@|$(PREFIX)|' $< > $@
+	sed 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@VERSION@|$(VERSION)|g' $< > $@
 
 $(B)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADERS) $(B)/libgodlm.so
 	@mkdir -p $(B)/tests
