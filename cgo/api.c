@@ -2,8 +2,8 @@
  * The public functions: arguments are checked in the order of D-43, requests are
  * handed to Go, and answers that take time are waited for.
  */
-#include <pwd.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -119,7 +119,7 @@ dlm_status_t dlm_nsjoin(dlm_nsid_t nsid, dlm_nsp_t *nsp, dlm_flags_t flags)
 		} else if (spaces[i].kind == s.kind && spaces[i].id == s.id) {
 			st = flags & DLM_JOIN_SAME_OK ? DLM_SUCCESS : DLM_ATTACHED;
 			if (st == DLM_SUCCESS)
-				*nsp = i;
+				memcpy(nsp, &i, sizeof i);
 			goto out;
 		}
 	}
@@ -132,7 +132,7 @@ dlm_status_t dlm_nsjoin(dlm_nsid_t nsid, dlm_nsp_t *nsp, dlm_flags_t flags)
 		goto out;
 	spaces[free_handle] = s;
 	atomic_fetch_add(&joined, 1);
-	*nsp = free_handle;
+	memcpy(nsp, &free_handle, sizeof free_handle);
 out:
 	pthread_mutex_unlock(&mutex);
 	godlm_leave();
@@ -143,6 +143,7 @@ dlm_status_t dlm_nsleave(dlm_nsp_t *nsp, dlm_flags_t flags)
 {
 	dlm_status_t st = DLM_SUCCESS;
 	struct space *s;
+	dlm_nsp_t handle;
 
 	if (flags != 0)
 		return DLM_BADPARAM;
@@ -152,7 +153,8 @@ dlm_status_t dlm_nsleave(dlm_nsp_t *nsp, dlm_flags_t flags)
 		return DLM_NOTATTACHED;
 	godlm_enter();
 	pthread_mutex_lock(&mutex);
-	s = space_of(*nsp);
+	memcpy(&handle, nsp, sizeof handle);
+	s = space_of(handle);
 	if (s == NULL) {
 		st = DLM_NOTATTACHED;
 	} else if (godlmgo_locks(1, s->kind, s->id, 0, NULL, 0) > 0) {
@@ -188,7 +190,7 @@ dlm_status_t dlm_detach(void)
 dlm_status_t dlm_set_signal(int newsig, int *oldsig)
 {
 	dlm_status_t st;
-	if (newsig < 0 || newsig > SIGMAX)
+	if (newsig < 0 || newsig > SIGMAX || newsig == SIGKILL || newsig == SIGSTOP)
 		return DLM_BADPARAM;
 	if (!attached())
 		return DLM_NOTATTACHED;
@@ -280,6 +282,8 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 	c.valb = (uint64_t)(uintptr_t)valb_p;
 	c.timeout = timeout;
 	c.async = async;
+	if (flags & DLM_NOQUEUE)
+		timeout = 0; /* it does not wait */
 	godlm_enter();
 	start_waiter(&w, &c);
 	if (guarded)
@@ -295,9 +299,10 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 		else
 			finish(&w, &c, timeout);
 	}
-	if (!granted(c.status))
-		store_id(lkid_p, 0);
-	else if (c.read && valb_p)
+	if (!granted(c.status)) {
+		if (c.status != DLM_BADPARAM && c.status != DLM_IVLOCKID) /* D-60 */
+			store_id(lkid_p, 0);
+	} else if (c.read && valb_p)
 		memcpy(valb_p, c.value, sizeof c.value);
 	godlm_leave();
 	return (dlm_status_t)c.status;
@@ -348,6 +353,8 @@ static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t 
 	c.valb = (uint64_t)(uintptr_t)valb_p;
 	c.timeout = timeout;
 	c.async = async;
+	if (flags & DLM_NOQUEUE)
+		timeout = 0; /* it does not wait */
 	godlm_enter();
 	start_waiter(&w, &c);
 	godlmgo_convert(&c);
@@ -402,7 +409,7 @@ static dlm_status_t unlock_all(uint64_t below, dlm_flags_t flags)
 	int n = godlmgo_locks(0, 0, 0, below, NULL, 0);
 
 	if (n < 0)
-		return DLM_IVLOCKID;
+		return (dlm_status_t)-n;
 	if (n == 0)
 		return DLM_SUCCESS;
 	ids = malloc((size_t)n * sizeof *ids);

@@ -68,6 +68,26 @@ static void after_fork_in_child(void)
 	}
 }
 
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+/*
+ * glibc installs its handlers for thread cancellation and for setuid() when they
+ * are first needed, without SA_ONSTACK. The Go runtime adds it, to handlers that
+ * are there when it starts; later ones would run on the small stacks of
+ * goroutines.
+ */
+static void install_libc_handlers(void)
+{
+	pthread_t t;
+	if (pthread_create(&t, NULL, nothing, NULL) != 0)
+		return;
+	pthread_cancel(t);
+	pthread_join(t, NULL);
+}
+
 /*
  * Go's threads inherit a mask that blocks everything the runtime does not need,
  * so that they do not take the program's signals. The caller's mask comes back
@@ -81,6 +101,7 @@ static void start(void)
 	for (unsigned i = 0; i < sizeof needed / sizeof *needed; i++)
 		sigdelset(&block, needed[i]);
 	pthread_atfork(NULL, NULL, after_fork_in_child);
+	install_libc_handlers();
 	pthread_sigmask(SIG_BLOCK, &block, &old);
 	for (init_fn *f = __go_late_init_start; f < __go_late_init_end; f++)
 		(*f)(start_argc, start_argv, start_envp);

@@ -14,13 +14,13 @@
  * of our mutexes. initial-exec: a signal handler may be the first to touch it.
  */
 struct thread_state {
-	int inside;
-	int delivering; /* callbacks are running on this thread */
-	int deferred;   /* a signal came while inside */
-	int prepared;   /* has an alternate signal stack */
-	int leading;    /* asleep as the leader of waiters */
-	int kicked;     /* the handler has ended that sleep */
-	void *sem;      /* asleep on this semaphore */
+	volatile int inside;
+	volatile int delivering; /* callbacks are running on this thread */
+	volatile int deferred;   /* a signal came while inside */
+	volatile int prepared;   /* has an alternate signal stack */
+	volatile int leading;    /* asleep as the leader of waiters */
+	volatile int kicked;     /* the handler has ended that sleep */
+	void *volatile sem;      /* asleep on this semaphore */
 };
 extern __thread struct thread_state godlm_thread __attribute__((tls_model("initial-exec")));
 
@@ -32,6 +32,7 @@ void godlm_submit_end(void);
 int godlm_signal(void);
 dlm_status_t godlm_set_signal(int sig, int *old);
 int godlm_deliver(int explicit_call);
+void godlm_remind(void); /* a thread that should have delivered is gone */
 
 /* A thread waiting for an answer; its address is the request's token. */
 struct waiter {

@@ -14,12 +14,14 @@ package main
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -88,6 +90,9 @@ func godlmgo_open() (st C.int32_t) {
 	})
 	if err != nil {
 		logger().Error("cannot join", "error", err)
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+			return C.int32_t(dlm.InsfMem)
+		}
 		return C.int32_t(dlm.ENoSys)
 	}
 	C.godlm_set_epoll(C.int(n.EpollFD()))
@@ -95,11 +100,27 @@ func godlmgo_open() (st C.int32_t) {
 	return 0
 }
 
+// leaveTime is how long exit() waits for the node to leave. Death does the same
+// for the others, less politely.
+const leaveTime = 500 * time.Millisecond
+
 //export godlmgo_close
 func godlmgo_close() {
-	defer guard(nil)
-	if n := current.Load(); n != nil {
+	n := current.Load()
+	if n == nil {
+		return
+	}
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		defer guard(nil)
 		n.Close()
+	}()
+	limit := time.NewTimer(leaveTime)
+	defer limit.Stop()
+	select {
+	case <-left:
+	case <-limit.C:
 	}
 }
 
@@ -145,7 +166,7 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 		Flags: dlm.Flags(c.flags), User: user(c), Token: uint64(c.token), Async: c.async != 0,
 	}
 	if q.Async {
-		q.Token = timers.token(q.User.Timeout)
+		q.Token = timers.token(&q.User, q.Flags)
 	}
 	var r process.Result
 	n.Process().Lock(&q, &r)
@@ -166,7 +187,7 @@ func godlmgo_convert(c *C.struct_godlm_call) {
 		User: user(c), Token: uint64(c.token), Async: c.async != 0,
 	}
 	if q.Async {
-		q.Token = timers.token(q.User.Timeout)
+		q.Token = timers.token(&q.User, q.Flags)
 	}
 	var r process.Result
 	n.Process().Convert(&q, &r)
@@ -223,8 +244,8 @@ func godlmgo_delivered(lock C.uint64_t) {
 }
 
 // godlmgo_locks lists own locks, sub-locks first: of one namespace, or below a
-// lock, or all. It stores up to room of them and returns how many there are, -1
-// when there is no lock `below`.
+// lock, or all. It stores up to room of them and returns how many there are, or a
+// negative status.
 //
 //export godlmgo_locks
 func godlmgo_locks(inSpace C.int, kind, id C.uint32_t, below C.uint64_t, out *C.uint64_t, room C.int) C.int {
@@ -234,10 +255,8 @@ func godlmgo_locks(inSpace C.int, kind, id C.uint32_t, below C.uint64_t, out *C.
 	if inSpace != 0 {
 		sp = &proto.Namespace{Kind: proto.NamespaceKind(kind), ID: uint32(id)}
 	}
-	if below != 0 {
-		if _, st := p.LockInfo(proto.LockID(below)); st != dlm.Success {
-			return -1
-		}
+	if _, st := p.LockInfo(proto.LockID(below)); st == dlm.Lost || below != 0 && st != dlm.Success {
+		return -C.int(st)
 	}
 	ids := p.Locks(sp, proto.LockID(below), nil)
 	if out == nil {

@@ -264,6 +264,16 @@ static void run(struct entry *e)
 		((cpl_callback_t)(uintptr_t)e->routine)((void *)(uintptr_t)e->notprm, &id, (dlm_status_t)e->status);
 }
 
+/* The thread ends in a callback; somebody else must deliver the rest. */
+static void abandoned(void *arg)
+{
+	if (*(int *)arg)
+		return;
+	godlm_thread.delivering = 0;
+	atomic_store(&deliverer, 0);
+	godlm_remind();
+}
+
 /*
  * Runs what is pending on this thread and returns how much. One thread delivers
  * at a time, so that the order holds; a delivery inside a callback happens only
@@ -272,7 +282,7 @@ static void run(struct entry *e)
 int godlm_deliver(int explicit_call)
 {
 	struct entry e;
-	int count = 0;
+	volatile int count = 0;
 	int me = (int)syscall(SYS_gettid);
 	int saved = errno;
 	int nested = godlm_thread.delivering;
@@ -283,19 +293,27 @@ int godlm_deliver(int explicit_call)
 		if (!nested && !atomic_compare_exchange_strong(&deliverer, &nobody, me))
 			return count; /* who delivers looks again before it ends */
 		godlm_thread.delivering = 1;
+		pthread_cleanup_push(abandoned, &nested);
 		while (atomic_load(&submits) > 0 && atomic_load(&pending) > 0)
 			sched_yield();
-		while (pop(&e)) {
+		while (!godlm_forked() && pop(&e)) { /* a callback may fork */
 			run(&e);
 			count++;
 		}
+		pthread_cleanup_pop(0);
 		if (nested)
 			break;
 		godlm_thread.delivering = 0;
 		atomic_store(&deliverer, 0);
-	} while (atomic_load(&pending) > 0);
+	} while (atomic_load(&pending) > 0 && !godlm_forked());
 	errno = saved;
 	return count;
+}
+
+void godlm_remind(void)
+{
+	if (atomic_load(&pending) > 0)
+		announce();
 }
 
 static void on_signal(int sig)
@@ -314,8 +332,6 @@ static void on_signal(int sig)
 dlm_status_t godlm_set_signal(int sig, int *old)
 {
 	struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK | SA_RESTART};
-	if (sig < 0 || sig > SIGMAX || sig == SIGKILL || sig == SIGSTOP)
-		return DLM_BADPARAM;
 	sigemptyset(&a.sa_mask);
 	if (sig != 0 && sigaction(sig, &a, NULL) != 0)
 		return DLM_BADPARAM;

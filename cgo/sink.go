@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -55,10 +56,11 @@ func (sink) Discard(id proto.LockID) bool {
 }
 
 // timeouts are those of asynchronous requests; synchronous ones watch the clock
-// themselves.
+// themselves. A request with a timeout has an odd token.
 type timeouts struct {
-	sync.Mutex
-	last    uint64
+	last atomic.Uint64
+
+	mu      sync.Mutex
 	running map[uint64]*timeout
 }
 
@@ -70,29 +72,35 @@ type timeout struct {
 var timers = timeouts{running: map[uint64]*timeout{}}
 
 // token names an asynchronous request and notes its timeout, if it has one.
-func (t *timeouts) token(centis uint32) uint64 {
-	t.Lock()
-	defer t.Unlock()
-	t.last++
-	if centis != 0 {
-		t.running[t.last] = &timeout{after: time.Duration(centis) * 10 * time.Millisecond}
+func (t *timeouts) token(u *process.User, flags dlm.Flags) uint64 {
+	token := t.last.Add(1) << 1
+	if u.Timeout == 0 || flags&dlm.NoQueue != 0 {
+		return token
 	}
-	return t.last
+	token |= 1
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.running[token] = &timeout{after: time.Duration(u.Timeout) * 10 * time.Millisecond}
+	return token
 }
 
 // started starts the clock of a request that has to wait.
 func (t *timeouts) started(n *node.Node, lock proto.LockID, token uint64, st dlm.Status) {
-	t.Lock()
-	defer t.Unlock()
+	if token&1 == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	w := t.running[token]
 	if w == nil {
-		return // no timeout, or answered already
+		return // answered already
 	}
 	if st != dlm.Pending {
 		delete(t.running, token)
 		return
 	}
 	w.timer = time.AfterFunc(w.after, func() {
+		defer guard(nil)
 		n.Process().Expire(lock, token)
 		n.Flush()
 	})
@@ -100,8 +108,11 @@ func (t *timeouts) started(n *node.Node, lock proto.LockID, token uint64, st dlm
 
 // done stops the clock of an answered request.
 func (t *timeouts) done(token uint64) {
-	t.Lock()
-	defer t.Unlock()
+	if token&1 == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if w := t.running[token]; w != nil {
 		if w.timer != nil {
 			w.timer.Stop()

@@ -140,18 +140,26 @@ static void delist(struct waiter *w)
 struct waiting {
 	struct waiter *w;
 	uint64_t lock;
+	struct epoll_event *events;
 };
 
 /* Deferred cancellation of a waiting thread: nobody takes the answer any more. */
 static void cancelled(void *arg)
 {
 	struct waiting *c = arg;
+	/* The cancellation may have come when events were already taken. */
+	if (c->w->leads)
+		godlmgo_handle(c->events, EVENTS);
 	godlmgo_detach(c->lock, (uint64_t)(uintptr_t)c->w);
 	delist(c->w);
 	sem_destroy(c->w->sem);
 	godlm_thread.sem = NULL;
 	godlm_thread.leading = 0;
 	godlm_thread.inside = 0;
+	if (godlm_thread.deferred) {
+		godlm_thread.deferred = 0;
+		godlm_remind();
+	}
 }
 
 static int64_t now_nanos(void)
@@ -193,7 +201,8 @@ static void run_deferred(struct waiter *w)
 	godlm_thread.inside = 1;
 	godlm_leave();
 	godlm_thread.inside = depth;
-	enlist(w);
+	if (!godlm_forked())
+		enlist(w);
 }
 
 void godlm_wait(struct waiter *w, uint64_t lock, unsigned timeout_centis)
@@ -201,7 +210,7 @@ void godlm_wait(struct waiter *w, uint64_t lock, unsigned timeout_centis)
 	struct thread_state *t = &godlm_thread;
 	struct epoll_event events[EVENTS];
 	sem_t sem;
-	struct waiting c = {w, lock};
+	struct waiting c = {w, lock, events};
 	volatile int64_t until = timeout_centis ? now_nanos() + (int64_t)timeout_centis * 10000000 : 0;
 	int cancel_state, ignored;
 
@@ -213,6 +222,7 @@ void godlm_wait(struct waiter *w, uint64_t lock, unsigned timeout_centis)
 	pthread_cleanup_push(cancelled, &c);
 	while (!(atomic_load(&w->state) & WAITER_DONE)) {
 		int n = 0;
+		memset(events, 0xfe, sizeof events); /* nobody's events */
 		/* From here on a signal ends the sleep, also one that comes before it. */
 		t->leading = w->leads;
 		t->sem = w->leads ? NULL : &sem;
@@ -233,9 +243,13 @@ void godlm_wait(struct waiter *w, uint64_t lock, unsigned timeout_centis)
 		}
 		if (n > 0)
 			godlmgo_handle(events, n);
-		if (t->deferred && !t->delivering && !(atomic_load(&w->state) & WAITER_DONE))
+		if (t->deferred && !t->delivering && !(atomic_load(&w->state) & WAITER_DONE)) {
 			run_deferred(w);
-		else if (t->deferred && t->delivering)
+			if (godlm_forked()) { /* a callback has forked, this is the child */
+				w->status = DLM_NOTATTACHED;
+				break;
+			}
+		} else if (t->deferred && t->delivering)
 			t->deferred = 0; /* the delivery under way looks again before it ends */
 		if (until && now_nanos() >= until && !(atomic_load(&w->state) & WAITER_DONE)) {
 			until = 0;
@@ -243,7 +257,8 @@ void godlm_wait(struct waiter *w, uint64_t lock, unsigned timeout_centis)
 		}
 	}
 	pthread_cleanup_pop(0);
-	delist(w);
+	if (!godlm_forked())
+		delist(w);
 	sem_destroy(&sem);
 	pthread_setcancelstate(cancel_state, &ignored);
 }
