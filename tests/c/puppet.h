@@ -239,6 +239,15 @@ static inline dlm_status_t cancel(struct puppet *p, int slot, dlm_flags_t flags)
 /* Waits for the next completion of the slot. */
 static inline dlm_status_t completion(struct puppet *p, int slot) { return order(p, CMD(OP_COMPLETION, slot)); }
 
+/*
+ * How an asynchronous request ended that does not wait for others: st is what the
+ * call answered. A refusal that comes from another process comes by completion.
+ */
+static inline dlm_status_t outcome(struct puppet *p, int slot, dlm_status_t st)
+{
+	return st == DLM_SUCCESS ? completion(p, slot) : st;
+}
+
 /* Waits for the next blocking call of the slot and returns the mode it tells. */
 static inline int blocked(struct puppet *p, int slot)
 {
