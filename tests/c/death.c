@@ -54,6 +54,7 @@ static void check_case(int held, int other, int deaths)
 		ASSERT_ST(a.st, told);
 		ASSERT(same_value(&a.valb, last));
 	}
+	until_locks(&probe, "R", deaths & (MASTER_DIES | VICTIM_IS_MASTER) ? 2 : 3);
 	/* Whoever reads is told, until somebody writes. */
 	for (int i = 0; i < 2; i++) {
 		a = ask(&probe, call_for(SERVANT_CVT, NULL, 0, DLM_NLMODE, DLM_VALB));

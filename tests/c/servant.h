@@ -137,6 +137,23 @@ static inline void until_waiting(struct role *r, const char *name)
 	}
 }
 
+/*
+ * Waits until so many locks and requests are on the resource, as another process
+ * sees it. A death is known to others a moment after it, not before.
+ */
+static inline void until_locks(struct role *r, const char *name, uint_t n)
+{
+	long long end = now_ms() + DEADLINE_MS;
+	for (;;) {
+		struct servant_answer a = ask(r, call_for(SERVANT_RSB, name, 0, 0, 0));
+		if (a.st == DLM_SUCCESS && a.rsb.lckcnt == n)
+			return;
+		if (now_ms() > end)
+			FAIL("%s has %u locks, not %u (%s)", name, a.rsb.lckcnt, n, dlm_sperrno(a.st));
+		poll(NULL, 0, 1);
+	}
+}
+
 /* Further runtime directory for processes that start from here on. */
 static inline void fresh_directory(void)
 {
