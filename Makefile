@@ -52,7 +52,7 @@ $(B)/godlm.pc: pkgconfig/godlm.pc.in Makefile
 
 $(B)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADERS) $(B)/libgodlm.so
 	@mkdir -p $(B)/tests
-	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B) -lgodlm -lpthread -Wl,-rpath,$(CURDIR)/$(B)
+	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B) -Wl,--as-needed -lgodlm -lpthread -ldl -Wl,-rpath,$(CURDIR)/$(B)
 
 demo: all
 	@CC="$(CC)" examples/demo/run.sh
