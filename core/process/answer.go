@@ -6,12 +6,14 @@ import (
 	"github.com/godlm/godlm/core/proto"
 )
 
-// take makes a grant true on the owner's side and puts the answer into c.
-func (s *shard) take(l *lock, b *proto.Block, c *Completion) {
+// take makes a grant true on the owner's side and puts the answer into c. With
+// atOnce it is what the request's own call answers, or as good as that: DLM_SYNCSTS
+// is told then (spec §6.7).
+func (s *shard) take(l *lock, b *proto.Block, atOnce bool, c *Completion) {
 	a := &l.ask
 	flags := dlm.Flags(a.flags)
 	*c = Completion{Token: a.token, Async: a.async, Lock: l.ID, Status: dlm.Success, User: a.user}
-	if flags&dlm.SyncSts != 0 && !a.waited && (!a.async || l.root.where == local) {
+	if flags&dlm.SyncSts != 0 && atOnce {
 		c.Status = dlm.Synch
 	}
 	if flags&dlm.ValB != 0 {
@@ -34,7 +36,7 @@ func (s *shard) take(l *lock, b *proto.Block, c *Completion) {
 // granted answers a request that had been pending.
 func (s *shard) granted(l *lock, b *proto.Block) {
 	detached, isNew := l.ask.detached, l.ask.kind == proto.PendingLock
-	s.take(l, b, &s.done)
+	s.take(l, b, !l.ask.waited && !l.ask.async, &s.done)
 	if !detached {
 		s.p.world.Complete(&s.done)
 		return

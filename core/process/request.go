@@ -139,7 +139,7 @@ func (s *shard) inline(l *lock, res *Result) {
 		s.granted(l, &tr.Block)
 		res.Status = dlm.Pending
 	} else {
-		s.take(l, &tr.Block, &s.done)
+		s.take(l, &tr.Block, true, &s.done)
 		res.Status, res.Read, res.Value = s.done.Status, s.done.Read, s.done.Value
 	}
 	if settle {

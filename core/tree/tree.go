@@ -199,10 +199,11 @@ func (t *Tree) Convert(l *Lock, c *Conversion) dlm.Status {
 
 // deadlocks reports whether l, joining the end of the conversion queue, would
 // wait for a conversion that waits for l's granted mode: a cycle on one
-// resource, found at once (design §10).
+// resource, found at once (design §10). Conversions that asked not to be counted
+// as waiting close no cycle.
 func (r *Resource) deadlocks(l *Lock) bool {
 	for q := r.converting.head; q != nil; q = q.next {
-		if l.blocks(q.Requested) {
+		if q.Flags&dlm.NoDlckWt == 0 && l.blocks(q.Requested) {
 			return true
 		}
 	}
