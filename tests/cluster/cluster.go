@@ -170,9 +170,19 @@ func (c *Cluster) byID(id proto.ProcID) *Member {
 
 // Take hands over what the program has been told since the last call. Notices
 // count as delivered with it.
-func (m *Member) Take() []Event {
-	out := m.events
-	m.events = nil
+func (m *Member) Take() []Event { return m.TakeIf(func(Event) bool { return true }) }
+
+// TakeIf does so for some events; the others stay undelivered.
+func (m *Member) TakeIf(wanted func(Event) bool) (out []Event) {
+	var rest []Event
+	for _, e := range m.events {
+		if wanted(e) {
+			out = append(out, e)
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	m.events = rest
 	for _, e := range out {
 		if e.Notice != nil {
 			m.Delivered(e.Notice.Lock)
@@ -181,16 +191,16 @@ func (m *Member) Take() []Event {
 	return out
 }
 
-// Answer takes the completion of one request out of what the program has been
-// told; it must be there.
-func (m *Member) Answer(token uint64) *process.Completion {
+// Answered takes the completion of one request out of what the program has been
+// told; nil when it is not there.
+func (m *Member) Answered(token uint64) *process.Completion {
 	for i, e := range m.events {
 		if e.Completion != nil && e.Completion.Token == token {
 			m.events = slices.Delete(m.events, i, i+1)
 			return e.Completion
 		}
 	}
-	panic(fmt.Sprintf("%s: no answer to request %d", m.Name, token))
+	return nil
 }
 
 // Send implements process.World.

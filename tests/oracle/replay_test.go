@@ -207,7 +207,11 @@ func (r *replay) answer(l *lock, res *process.Result, token uint64) string {
 	st := res.Status
 	if st == dlm.Pending {
 		r.c.Settle()
-		st = l.owner.Answer(token).Status
+		c := l.owner.Answered(token)
+		if c == nil {
+			return "no answer"
+		}
+		st = c.Status
 	}
 	return errnos[st]
 }
