@@ -43,7 +43,7 @@ func (p *Process) LockInfo(id proto.LockID) (LockInfo, dlm.Status) {
 	if a := &l.ask; a.kind != proto.PendingNothing {
 		n.Requested, n.Flags, n.User = a.mode, dlm.Flags(a.flags)&^dlm.HasBlocking, a.user
 		switch {
-		case !a.queued:
+		case !a.waited:
 			n.State = InTransit
 		case l.granted == mode.None:
 			n.State = Waiting
