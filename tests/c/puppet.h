@@ -11,16 +11,15 @@
 
 #include "test.h"
 
-#include <sys/resource.h>
-
 #define SLOTS 256
 #define NO_SLOT (-1)
 
 enum op { OP_JOIN, OP_LOCK, OP_QUELOCK, OP_CVT, OP_QUECVT, OP_UNLOCK, OP_CANCEL, OP_COMPLETION, OP_BLOCKED,
-          OP_LKINFO, OP_RSBINFO, OP_ENV, OP_EXIT };
+          OP_LKINFO, OP_RSBINFO, OP_EXIT };
 
 struct command {
-	int op, slot, parent, mode;
+	int op, slot, mode;
+	int under; /* the slot of the parent lock, plus 1; 0 for a root resource */
 	dlm_flags_t flags;
 	uint_t timeout, value;
 	int watch; /* with a blocking routine */
@@ -92,7 +91,7 @@ static void puppet_await(int *count, int *seen)
 static void puppet_do(dlm_nsp_t nsp, const struct command *c, struct reply *a)
 {
 	struct slot *s = &puppet_slots[c->slot < 0 ? SLOTS - 1 : c->slot];
-	dlm_lkid_t *parent = c->parent < 0 ? NULL : &puppet_slots[c->parent].id;
+	dlm_lkid_t *parent = c->under ? &puppet_slots[c->under - 1].id : NULL;
 	uchar_t *name = (uchar_t *)(size_t)c->name;
 	ushort_t len = (ushort_t)strlen(c->name);
 	blk_callback_t blk = c->watch ? puppet_blocking : NULL;
@@ -188,7 +187,7 @@ static inline dlm_status_t order(struct puppet *p, struct command c)
 	return end(p);
 }
 
-#define CMD(o, s, ...) ((struct command){.op = (o), .slot = (s), .parent = NO_SLOT, __VA_ARGS__})
+#define CMD(o, ...) ((struct command){.op = (o), .slot = __VA_ARGS__})
 
 /* A puppet that has joined the namespace of the user. */
 static inline struct puppet puppet(void)
