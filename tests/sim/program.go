@@ -158,10 +158,15 @@ func (s *sim) deliverNotice(n *node) {
 }
 
 func (s *sim) randomMode() mode.Mode {
-	if s.percent(s.plan.writers) {
-		return mode.PW + mode.Mode(s.rng.IntN(2))
+	for {
+		m := mode.NL + mode.Mode(s.rng.IntN(4))
+		if s.percent(s.plan.writers) {
+			m = mode.PW + mode.Mode(s.rng.IntN(2))
+		}
+		if s.plan.palette.Has(m) || s.one(12) {
+			return m
+		}
 	}
-	return mode.NL + mode.Mode(s.rng.IntN(4))
 }
 
 func (s *sim) randomFlags(per ...any) (f dlm.Flags) {
@@ -243,7 +248,7 @@ func (s *sim) lockCall(n *node, parent *lk, root, name int, m mode.Mode, flags d
 func (s *sim) callConvert(n *node, l *lk) {
 	flags := s.randomFlags(dlm.NoQueue, 12, dlm.SyncSts, 30, dlm.NoDlckWt, 40, dlm.NoDlckBlk, 10, dlm.ValB, 75, dlm.InvValBlk, 5)
 	m := s.randomMode()
-	if s.one(3) {
+	if s.one(4) {
 		m = mode.NL
 	}
 	if l.mode != mode.None && mode.QueueableConversion(l.mode, m) && s.one(4) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/godlm/godlm/core/agent"
+	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
 )
 
@@ -59,12 +60,13 @@ type plan struct {
 	initial, most     int
 	roots, names      int
 	calls, rounds     int
-	kill, stop, join  int // per ten thousand steps
-	role              int // of kills, percent that aim at the agent
-	master            int // of kills, percent that aim at a master
-	cut               int // percent of kills in the middle of a step
-	program           int // percent of steps in which a program acts
-	writers           int // percent of requests for PW and EX
+	kill, stop, join  int      // per ten thousand steps
+	role              int      // of kills, percent that aim at the agent
+	master            int      // of kills, percent that aim at a master
+	cut               int      // percent of kills in the middle of a step
+	program           int      // percent of steps in which a program acts
+	writers           int      // percent of requests for PW and EX
+	palette           mode.Set // modes asked for
 	pins              bool
 	journalRoom       int
 	directoryRoom     int
@@ -92,6 +94,13 @@ func (s *sim) choosePlan() {
 	p.cut = r.IntN(100)
 	p.program = 10 + r.IntN(40)
 	p.writers = 20 + r.IntN(50)
+	p.palette = mode.Bit(mode.EX+1) - mode.Bit(mode.NL)
+	if r.IntN(2) == 0 {
+		p.palette = 0
+		for n := 2 + r.IntN(2); n > 0; n-- {
+			p.palette |= mode.Bit(mode.NL + mode.Mode(r.IntN(6)))
+		}
+	}
 	p.pins = r.IntN(3) == 0
 	p.journalRoom = 1 << 20
 	if r.IntN(12) == 0 {

@@ -38,8 +38,11 @@ func (s *sim) copyOf(m *proto.Msg) *proto.Msg {
 
 func (s *sim) newQueue(l lane, from, to *node) *queue {
 	q := &queue{lane: l, from: from, to: to, slow: 1}
-	if s.one(4) {
+	switch s.rng.IntN(12) {
+	case 0, 1:
 		q.slow = 1 + s.rng.IntN(40)
+	case 2:
+		q.slow = 1000
 	}
 	s.queues = append(s.queues, q)
 	return q
