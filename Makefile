@@ -3,7 +3,9 @@
 # proxy that the go command is set up for.
 
 GO      ?= go
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 CFLAGS  ?= -g -O2
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib

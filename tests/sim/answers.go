@@ -36,7 +36,7 @@ func grantStatus(st dlm.Status) bool { return st >= dlm.Success && st <= dlm.Syn
 // answer ends a request.
 func (s *sim) answer(n *node, o *op, c *process.Completion) {
 	delete(n.ops, o.token)
-	o.answered, o.outcome = true, c.Status
+	o.answered, o.outcome, o.ended = true, c.Status, s.ticks
 	if o.l != nil {
 		s.note("   %s: %s of %s answers %d%s", n, verbs[o.verb], o.l, c.Status, readNote(c))
 	}
@@ -208,7 +208,7 @@ func (s *sim) detachedRequests(n *node) {
 			s.fail("detached conversion of %s: the lock's status is %d", l, st)
 		case o.verb == askConvert && info.State == process.Granted:
 			l.ask = nil
-			o.answered = true
+			o.answered, o.ended = true, s.ticks
 			delete(n.ops, o.token)
 			if info.Granted == o.to {
 				l.flags, l.blk, l.grantAsk = o.flags, o.blk, o.asked

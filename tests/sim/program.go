@@ -40,6 +40,7 @@ type op struct {
 	reached  bool       // the master has granted it, the owner does not know yet
 	outcome  dlm.Status // once answered
 	answered bool
+	ended    int // tick of the answer
 	target   *op // of a cancel
 }
 

@@ -172,12 +172,16 @@ func (s *sim) look(t *tree.Resource) *reg {
 func (o *op) withdrawn() bool { return o.cancels > 0 || o.expired || o.detached }
 
 // inOrder compares a queue with what it was: whoever was granted stood before
-// all who still wait. A new master keeps the order of those that had been told.
+// all who still wait. A new master keeps the order of those that had been told;
+// what its dead predecessor granted at the last, unseen, is not its doing.
 func (s *sim) inOrder(r *reg, q int, same bool) {
 	was, is := r.queue[q], r.found[q]
 	told := func(o *op) bool { return o.told != 0 && o.told < s.ticks }
 	for i, x := range was {
 		if slices.Contains(is, x) || !(x.answered && grantStatus(x.outcome) || !x.answered && x.reached) {
+			continue
+		}
+		if !same && x.answered && x.ended < s.ticks {
 			continue
 		}
 		for _, y := range was[:i] {
