@@ -242,6 +242,7 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 	}
 	switch m.Kind {
 	case proto.KLookup:
+		a.givenUp(m)
 		a.lookup(asker{p, m.Root, m.Flags&proto.LookupOnly != 0})
 	case proto.KDrop:
 		a.dropped(p, m)
@@ -321,6 +322,17 @@ func (a *Agent) dropped(p proto.ProcID, m *proto.Msg) {
 		t.refused[p] = true
 		a.reportAgain()
 	case t.master == p && t.assign == m.Assign:
+		a.world.Delete(d)
+		delete(a.dir, d)
+	}
+}
+
+// givenUp: a lookup brings the word of a master that it does not have the tree
+// any more. It has told us itself, but its word may be slow or lost, and the one
+// who asks would meanwhile be sent to it again and again.
+func (a *Agent) givenUp(m *proto.Msg) {
+	d := m.Root.Digest()
+	if t := a.dir[d]; t != nil && t.assign == m.Assign && a.live[t.master] {
 		a.world.Delete(d)
 		delete(a.dir, d)
 	}

@@ -34,17 +34,15 @@ func (p *Process) FromPeer(from proto.ProcID, role proto.Role, m *proto.Msg) {
 	}
 }
 
-// refuseRoot answers that this process does not master the root. When the
-// directory may still believe it does, it is told too.
-func (s *shard) refuseRoot(to proto.ProcID, m *proto.Msg, tell bool) {
+// refuseRoot answers that this process does not master the root. givenUp: nor
+// will it under that assignment, so that the directory may forget it.
+func (s *shard) refuseRoot(to proto.ProcID, m *proto.Msg, givenUp bool) {
 	key, assign := m.Root, m.Assign
-	if tell {
-		d := s.compose(proto.KDrop)
-		d.Root, d.Assign = key, assign
-		s.p.world.SendAgent(d)
-	}
 	a := s.compose(proto.KNotMaster)
 	a.Root, a.Assign = key, assign
+	if givenUp {
+		a.Flags = proto.GivenUp
+	}
 	s.p.world.Send(to, proto.ToOwner, a)
 }
 
@@ -56,7 +54,9 @@ func (r *root) fromOwner(from proto.ProcID, m *proto.Msg) {
 		return
 	}
 	if m.Kind == proto.KRequest && r.tree.Idle() && r.ownCount == 0 && len(r.queries) == 0 {
-		// An idle tree goes to whoever asks next (design §5).
+		// An idle tree goes to whoever asks next (design §5). The agent must learn
+		// of it before a lookup of ours comes; the one who asks tells it too.
+		s.sendDrop(r, r.assign)
 		r.where, r.tree, r.foreign = unknown, nil, nil
 		if r.quiet() {
 			s.drop(r)

@@ -44,6 +44,7 @@ type root struct {
 	lookups  int // sent to this agent and not answered; only the last answer counts
 	master   proto.ProcID
 	assign   uint64
+	givenUp  uint64 // assignment that its master says it has given up
 	tree     *tree.Tree
 	foreign  map[owned]*tree.Lock // locks of others in tree
 	own      lockList
@@ -142,7 +143,7 @@ func (r *root) find(kind lookupKind) {
 
 func (r *root) sendLookup() {
 	m := r.shard.compose(proto.KLookup)
-	m.Root = r.key
+	m.Root, m.Assign = r.key, r.givenUp
 	if r.asked == lookupOnly {
 		m.Flags = proto.LookupOnly
 	}
@@ -205,6 +206,7 @@ func (r *root) resume() {
 		}
 	}
 	sort.Slice(steps, func(i, j int) bool { return steps[i].op < steps[j].op })
+	carried := false
 	for _, st := range steps {
 		// An earlier step may have ended the lock or answered the request.
 		l := r.shard.lookup(st.id)
@@ -214,18 +216,21 @@ func (r *root) resume() {
 			// Once it is done the request and its cancel are answered too.
 			if l.unlock.op == st.op {
 				r.carryUnlock(l)
+				carried = true
 			}
 		case l.ask.kind != proto.PendingNothing && l.ask.op == st.op:
 			r.carryAsk(l)
+			carried = true
 		case !l.cancel.active || l.cancel.op != st.op:
 		case l.ask.kind == proto.PendingNothing || l.ask.op > st.op:
 			// It meant a request that was granted before it came.
 			r.shard.answerCancels(l, dlm.CancelGrant, false)
 		default:
 			r.carryCancel(l)
+			carried = true
 		}
 	}
-	if r.where == remote && r.ownCount > 0 && len(steps) == 0 {
+	if r.where == remote && r.ownCount > 0 && !carried {
 		r.greet()
 	}
 	queries := r.queries

@@ -112,6 +112,9 @@ func (p *Process) notMaster(m *proto.Msg) {
 		return
 	}
 	r.where = unknown
+	if m.Flags&proto.GivenUp != 0 {
+		r.givenUp = m.Assign
+	}
 	r.lookAgain()
 }
 

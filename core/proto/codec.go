@@ -22,8 +22,8 @@ var (
 // arity is the number of array elements of each kind, the kind included.
 var arity = [256]uint8{
 	KRequest: 10, KConvert: 9, KUnlock: 7, KCancel: 6, KQuery: 6,
-	KGranted: 8, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 3, KInfo: 13,
-	KHello: 4, KLookup: 3, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3,
+	KGranted: 8, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13,
+	KHello: 4, KLookup: 4, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3,
 	KWelcome: 3, KView: 3, KMaster: 4, KInstall: 6, KActivate: 3, KReject: 2,
 	KConnect: 3,
 }

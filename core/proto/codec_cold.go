@@ -7,7 +7,11 @@ const maxText = 255
 
 func appendCold(b []byte, m *Msg) []byte {
 	switch m.Kind {
-	case KNotMaster, KDrop, KInstalled, KActivate:
+	case KNotMaster:
+		b = appendUint(b, m.Assign)
+		b = appendRoot(b, &m.Root)
+		b = appendUint(b, uint64(m.Flags))
+	case KDrop, KInstalled, KActivate:
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
 	case KInfo:
@@ -20,6 +24,7 @@ func appendCold(b []byte, m *Msg) []byte {
 	case KLookup:
 		b = appendRoot(b, &m.Root)
 		b = appendUint(b, uint64(m.Flags))
+		b = appendUint(b, m.Assign)
 	case KReport:
 		b = appendUint(b, m.View)
 		b = appendRoot(b, &m.Root)
@@ -55,7 +60,11 @@ func appendCold(b []byte, m *Msg) []byte {
 
 func (d *decoder) cold(m *Msg) {
 	switch m.Kind {
-	case KNotMaster, KDrop, KInstalled, KActivate:
+	case KNotMaster:
+		m.Assign = d.u64()
+		d.root(&m.Root)
+		m.Flags = d.u32()
+	case KDrop, KInstalled, KActivate:
 		m.Assign = d.u64()
 		d.root(&m.Root)
 	case KInfo:
@@ -68,6 +77,7 @@ func (d *decoder) cold(m *Msg) {
 	case KLookup:
 		d.root(&m.Root)
 		m.Flags = d.u32()
+		m.Assign = d.u64()
 	case KReport:
 		m.View = d.u64()
 		d.root(&m.Root)

@@ -81,10 +81,12 @@ func fieldsOf(m *Msg) ([]any, bool) {
 		return []any{m.Assign, uint64(m.Lock), uint64(m.Op)}, true
 	case KBlocking:
 		return []any{m.Assign, uint64(m.Lock), uint64(m.Mode), m.Hint}, true
-	case KNotMaster, KDrop, KInstalled, KActivate:
+	case KNotMaster:
+		return []any{m.Assign, root, uint64(m.Flags)}, true
+	case KDrop, KInstalled, KActivate:
 		return []any{m.Assign, root}, true
 	case KLookup:
-		return []any{root, uint64(m.Flags)}, true
+		return []any{root, uint64(m.Flags), m.Assign}, true
 	case KMaster:
 		return []any{root, uint64(m.Proc), m.Assign}, true
 	case KWelcome:

@@ -33,14 +33,14 @@ const (
 	KUnlocked                   // Assign Lock Op
 	KCancelled                  // Assign Lock Op Status
 	KBlocking                   // Assign Lock Mode Hint
-	KNotMaster                  // Assign Root
+	KNotMaster                  // Assign Root, Flags: GivenUp
 	KInfo                       // Op Info
 )
 
 // Process to agent.
 const (
 	KHello     Kind = 32 + iota // Text (liveness file), Proc (0 for a new process), Flags (protocol version)
-	KLookup                     // Root, Flags: LookupOnly
+	KLookup                     // Root, Flags: LookupOnly, Assign: given up by its master (0: none)
 	KDrop                       // Root Assign
 	KReport                     // View Root Locks
 	KReportEnd                  // View
@@ -64,6 +64,10 @@ const (
 
 // LookupOnly in the Flags of KLookup: tell, but make nobody master.
 const LookupOnly = 1
+
+// GivenUp in the Flags of KNotMaster: the sender has given up what the directory
+// may still name it for. Whoever is told relays it with the next KLookup.
+const GivenUp = 1
 
 // Version is the protocol version of KHello and KConnect.
 const Version = 1

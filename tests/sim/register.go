@@ -394,11 +394,20 @@ func (r *reg) died(l *lk) {
 	if l.ask != nil {
 		r.noReader(l.ask)
 	}
+	at := mode.None
+	if l.ask != nil {
+		at = l.ask.to
+	}
+	for _, u := range r.lurkers {
+		if u.l == l {
+			at = u.mode // the grant met the unlock, which may not have arrived
+		}
+	}
 	switch {
 	case r.w == l:
 		r.wdead = true
-	case l.ask != nil && mode.Writer(l.ask.to):
-		r.lurkers = append(r.lurkers, lurker{l, l.ask.to, nil})
+	case mode.Writer(at):
+		r.lurkers = append(r.lurkers, lurker{l, at, nil})
 	}
 	r.spread()
 }
