@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -108,7 +109,7 @@ func (n *Listener) take(fd int) {
 	}
 	c := n.loop.NewConn(h)
 	c.throttle = true
-	if err := c.Attach(fd); err != nil {
+	if err := c.Attach(fd); err != nil && !errors.Is(err, os.ErrClosed) {
 		n.loop.cfg.Log.Error("take a connection", "error", err)
 	}
 }

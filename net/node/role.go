@@ -270,12 +270,20 @@ func (h *fromMember) Message(c *link.Conn, m *proto.Msg) error {
 	if err := between(m, proto.KHello, proto.KHello); err != nil {
 		return err
 	}
-	if err := h.hello(c, m); err != nil {
-		// The peer closes when it has read this.
-		h.rejected = true
+	err := h.hello(c, m)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errNotNow):
+		return err // the connection is closed, and the peer tries again
+	case errors.Is(err, errUnlocked):
+		h.r.n.log.Debug("process refused", "pid", h.pid, "error", err) // it has most likely died
+	default:
 		h.r.n.log.Warn("process refused", "pid", h.pid, "error", err)
-		c.Send(&proto.Msg{Kind: proto.KReject, Text: err.Error()})
 	}
+	// The peer closes when it has read this.
+	h.rejected = true
+	c.Send(&proto.Msg{Kind: proto.KReject, Text: err.Error()})
 	return nil
 }
 
@@ -297,6 +305,14 @@ func (h *fromMember) Closed(c *link.Conn, _ error) {
 }
 
 // hello admits a process, new or known.
+// errNotNow is no refusal: what prevents the welcome passes, with this agent or
+// with the next one.
+var errNotNow = errors.New("not now")
+
+// errUnlocked says that the process has ended, or has thrown away the proof that
+// it lives.
+var errUnlocked = errors.New("it does not hold the lock of the file it names")
+
 func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 	r := h.r
 	if m.Flags != proto.Version {
@@ -308,14 +324,16 @@ func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return errors.New("the agent is leaving")
+		return fmt.Errorf("%w: the agent is leaving", errNotNow)
 	}
 	s, err := r.n.dir.Look(m.Text)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM):
+		return fmt.Errorf("%w: %w", errNotNow, err)
+	case err != nil:
 		return err
-	}
-	if !s.Locked || s.Pid != h.pid {
-		return fmt.Errorf("process %d does not hold the lock of the file it names", h.pid)
+	case !s.Locked || s.Pid != h.pid:
+		return errUnlocked
 	}
 	var view uint64
 	switch {
