@@ -15,7 +15,7 @@
 #define NO_SLOT (-1)
 
 enum op { OP_JOIN, OP_LOCK, OP_QUELOCK, OP_CVT, OP_QUECVT, OP_UNLOCK, OP_CANCEL, OP_COMPLETION, OP_BLOCKED,
-          OP_LKINFO, OP_RSBINFO, OP_EXIT };
+          OP_LKINFO, OP_RSBINFO, OP_NOTIFY, OP_EXIT };
 
 struct command {
 	int op, slot, mode;
@@ -139,6 +139,10 @@ static void puppet_do(dlm_nsp_t nsp, const struct command *c, struct reply *a)
 		dlm_notify();
 		a->status = dlm_get_lkinfo(&s->id, &a->lki);
 		a->calls = s->completions;
+		break;
+	case OP_NOTIFY: /* runs what is pending and counts */
+		dlm_notify();
+		a->calls = s->blockings;
 		break;
 	case OP_RSBINFO:
 		a->status = dlm_get_rsbinfo(nsp, name, len, &a->rsb, parent);
