@@ -13,6 +13,8 @@ DESTDIR ?=
 
 VERSION := 1.0.0
 SONAME  := libgodlm.so.1
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
 B       := build
 LIB     := $(B)/libgodlm.so.$(VERSION)
 
@@ -63,7 +65,8 @@ check: lint test-go test-lib test-c test-python
 
 lint:
 	@bad=$$(gofmt -l core net cgo tests); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
-	$(GO) vet ./core/... ./net/... ./tests/...
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
 
 test-go:
 	$(GO) test ./core/... ./net/... ./tests/...

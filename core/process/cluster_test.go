@@ -13,13 +13,11 @@ import (
 // cluster is a few processes and an agent in one goroutine. Messages wait in one
 // queue until settle delivers them.
 type cluster struct {
-	t      *testing.T
-	agent  *agent.Agent
-	host   proto.ProcID // the process that is agent too
-	procs  map[proto.ProcID]*member
-	queue  []func()
-	dir    map[proto.Digest]agent.Entry
-	resets int
+	t     *testing.T
+	agent *agent.Agent
+	procs map[proto.ProcID]*member
+	queue []func()
+	dir   map[proto.Digest]agent.Entry
 }
 
 type member struct {
