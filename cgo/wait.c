@@ -241,6 +241,9 @@ void godlm_wait(struct waiter *w, uint64_t lock, unsigned timeout_centis)
 			t->kicked = 0;
 			unkick();
 		}
+		if (n < 0 && errno != EINTR)
+			for (;;) /* the process is in exit(), and its node is closed */
+				pause();
 		if (n > 0)
 			godlmgo_handle(events, n);
 		if (t->deferred && !t->delivering && !(atomic_load(&w->state) & WAITER_DONE)) {

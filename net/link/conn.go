@@ -16,16 +16,21 @@ import (
 
 const (
 	headerSize = 4
-	// maxFrame bounds a payload, in bytes.
-	maxFrame = 16 << 20
 	// firstBuffer is the size of a new read buffer and what it shrinks to.
 	firstBuffer = 16 << 10
+	// keepOut is the largest write buffer that is kept for the next use.
+	keepOut = 256 << 10
+)
+
+// Limits, which tests lower.
+var (
+	// maxFrame bounds a payload, in bytes. The largest is what a process reports
+	// of one tree, about 100 bytes a lock.
+	maxFrame = 256 << 20
 	// maxOut is how much an accepted connection may have to write before nothing
 	// more is read from it, in bytes. Only who accepted stops to read: if both
 	// sides did they could wait for each other for ever.
 	maxOut = 8 << 20
-	// keepOut is the largest write buffer that is kept for the next use.
-	keepOut = 256 << 10
 )
 
 // Handler takes what a connection brings. Its methods are called by one thread

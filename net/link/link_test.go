@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+const patience = 60 * time.Second
 
 func newLoop(t testing.TB) *Loop {
 	t.Helper()
@@ -148,7 +148,16 @@ func TestFrameInPieces(t *testing.T) {
 	}
 }
 
+// lower changes a limit for a test; call it before the loop is made, so that it
+// is set back after the loop's end.
+func lower(t *testing.T, limit *int, n int) {
+	whole := *limit
+	t.Cleanup(func() { *limit = whole })
+	*limit = n
+}
+
 func TestLargeFrame(t *testing.T) {
+	lower(t, &maxFrame, 16<<20)
 	l := newLoop(t)
 	a, b := pair(t)
 	got := make(chan int, 2)
@@ -178,7 +187,7 @@ func TestLargeFrame(t *testing.T) {
 }
 
 func TestGarbageClosesTheConnection(t *testing.T) {
-	huge := binary.BigEndian.AppendUint32(nil, maxFrame+1)
+	huge := binary.BigEndian.AppendUint32(nil, uint32(maxFrame+1))
 	for name, bytes := range map[string][]byte{
 		"too long":     huge,
 		"empty":        {0, 0, 0, 0},
@@ -212,12 +221,12 @@ func TestGarbageClosesTheConnection(t *testing.T) {
 	}
 }
 
-// A frame that announces 16 MiB and never comes must not cost 16 MiB.
+// A large frame that is announced and never comes costs nothing.
 func TestBufferGrowsWithWhatArrives(t *testing.T) {
 	l := newLoop(t)
 	a, b := pair(t)
 	c := attach(t, l, b, &handler{})
-	if _, err := unix.Write(a, binary.BigEndian.AppendUint32(nil, maxFrame)); err != nil {
+	if _, err := unix.Write(a, binary.BigEndian.AppendUint32(nil, uint32(maxFrame))); err != nil {
 		t.Fatal(err)
 	}
 	l.Poll()
@@ -287,6 +296,7 @@ func TestDrainHandlesWhatIsThere(t *testing.T) {
 // A peer that asks and never reads the answers is not listened to any more, and
 // costs bounded memory; when it reads, it gets everything.
 func TestPeerThatStopsReading(t *testing.T) {
+	lower(t, &maxOut, 1<<20)
 	l := newLoop(t)
 	a, b := pair(t)
 	blocking(t, a)
@@ -306,7 +316,7 @@ func TestPeerThatStopsReading(t *testing.T) {
 	other := make(chan uint32)
 	attach(t, l, y, &handler{message: func(_ *Conn, m *proto.Msg) error { other <- m.Op; return nil }})
 
-	const asked = 50000
+	const asked = 10000
 	written := make(chan error, 1)
 	go func() {
 		for i := uint32(0); i < asked; i++ {

@@ -133,15 +133,19 @@ func (n *Node) listen(id proto.ProcID) error {
 	return nil
 }
 
-// refused takes an agent's refusal: this process is out.
+// refused takes a refusal by the agent or another process: this process is out.
+// It ends for the others, so that they can go on.
 func (n *Node) refused(why string) {
-	n.lost.Store(true)
+	if n.lost.Swap(true) {
+		return
+	}
 	if n.me.Load() == 0 {
 		n.endJoin(fmt.Errorf("join %s: %w: %s", n.dir.Path(), ErrRefused, why))
 		return
 	}
 	n.log.Error("declared dead; all locks are lost", "reason", why)
 	n.proc.Lost()
+	go n.leaveAll(false) // not in a handler, whose end it waits for
 }
 
 // toAgent handles the connection to the agent.

@@ -241,7 +241,11 @@ func (n *Node) Flush() {
 // Close leaves: to the others it looks like the end of the process. The caller
 // sees to it that no other call of the node or its process runs or follows,
 // except threads that wait on EpollFD; they wake up and must then leave.
-func (n *Node) Close() {
+func (n *Node) Close() { n.leaveAll(true) }
+
+// leaveAll ends connections, proof of life and roles, in this order. The epoll
+// set is kept when callers may still wait on it.
+func (n *Node) leaveAll(epollToo bool) {
 	n.mu.Lock()
 	again := n.closed.Swap(true)
 	n.mu.Unlock()
@@ -269,7 +273,7 @@ func (n *Node) Close() {
 	if n.dir != nil {
 		errs = append(errs, n.leave())
 	}
-	if n.loop != nil {
+	if n.loop != nil && epollToo {
 		n.loop.CloseEpoll()
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -26,6 +26,7 @@ type peer struct {
 	id    proto.ProcID
 	out   *link.Conn // requests to it, as master, and its answers
 	in    *link.Conn // its requests and the answers; nil until it connects
+	came  bool       // it has connected; in is nil again when that connection has ended
 	kept  []byte     // answers for when it connects
 	pause time.Duration
 }
@@ -88,12 +89,17 @@ func (t *peers) outbox(n *Node, to proto.ProcID) *link.Conn {
 		return nil
 	}
 	if x.out == nil {
-		x.out = n.loop.NewConn(&toMaster{n, to})
-		x.out.Send(&proto.Msg{Kind: proto.KConnect, Proc: proto.ProcID(n.me.Load()), Flags: proto.Version})
+		t.open(n, x)
 		t.waiting = append(t.waiting, x)
 		t.some.Store(true)
 	}
 	return x.out
+}
+
+// open makes an outbox that begins with who this process is. mu is held.
+func (t *peers) open(n *Node, x *peer) {
+	x.out = n.loop.NewConn(&toMaster{n, x.id})
+	x.out.Send(&proto.Msg{Kind: proto.KConnect, Proc: proto.ProcID(n.me.Load()), Flags: proto.Version})
 }
 
 // toOwner sends an answer, now or when the owner connects.
@@ -227,6 +233,10 @@ type toMaster struct {
 
 // Message implements link.Handler.
 func (h *toMaster) Message(_ *link.Conn, m *proto.Msg) error {
+	if m.Kind == proto.KReject {
+		h.n.refused(m.Text)
+		return errors.New("refused by a process")
+	}
 	if err := between(m, proto.KGranted, proto.KInfo); err != nil {
 		return err
 	}
@@ -234,15 +244,22 @@ func (h *toMaster) Message(_ *link.Conn, m *proto.Msg) error {
 	return nil
 }
 
-// Closed implements link.Handler. The peer has died, which a view will tell, or
-// has refused what it was sent.
+// Closed implements link.Handler. The peer has died, which a view will tell. If
+// none does, the connection has broken between two that live, and the peer says
+// so when it is connected to once more.
 func (h *toMaster) Closed(c *link.Conn, _ error) {
-	t := &h.n.peers
+	n, t := h.n, &h.n.peers
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if x := t.byID[h.id]; x != nil && x.out == c {
-		x.out = nil
+	x := t.byID[h.id]
+	if x == nil || x.out != c {
+		return
 	}
+	t.open(n, x)
+	n.clock.after(dialLast, func() {
+		t.connect(n, x)
+		n.loop.Flush()
+	})
 }
 
 // toOwner handles a connection that another process opened. id is 0 until it
@@ -289,11 +306,14 @@ func (h *toOwner) connect(c *link.Conn, m *proto.Msg) error {
 	if x == nil {
 		return fmt.Errorf("process %#x is dead", uint64(m.Proc))
 	}
-	h.id = m.Proc
-	if x.in != nil {
-		x.in.Close()
+	if x.came {
+		// Requests and answers may be lost, and nobody knows which. That this
+		// process ends is a thing that everybody can deal with.
+		c.Send(&proto.Msg{Kind: proto.KReject, Text: fmt.Sprintf("its connection to process %#x broke", h.n.me.Load())})
+		return nil
 	}
-	x.in = c
+	h.id = m.Proc
+	x.in, x.came = c, true
 	c.SendFrames(x.kept)
 	x.kept = nil
 	return nil

@@ -41,6 +41,7 @@ type member struct {
 	id       proto.ProcID
 	name     string     // of its file
 	conn     *link.Conn // nil: not connected, and so looked at from time to time
+	came     bool       // it has connected to this agent
 	watching bool       // a look is due
 	missing  bool       // that its file is missing has been logged
 }
@@ -304,7 +305,6 @@ func (h *fromMember) Closed(c *link.Conn, _ error) {
 	}
 }
 
-// hello admits a process, new or known.
 // errNotNow is no refusal: what prevents the welcome passes, with this agent or
 // with the next one.
 var errNotNow = errors.New("not now")
@@ -313,6 +313,7 @@ var errNotNow = errors.New("not now")
 // it lives.
 var errUnlocked = errors.New("it does not hold the lock of the file it names")
 
+// hello admits a process, new or known.
 func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 	r := h.r
 	if m.Flags != proto.Version {
@@ -350,10 +351,11 @@ func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 		}
 	}
 	x := r.members[h.id]
-	if x.conn != nil {
-		x.conn.Close()
+	if x.came {
+		h.id = 0
+		return errors.New("its connection to the agent broke") // and what was under way is lost
 	}
-	x.conn = c
+	x.conn, x.came = c, true
 	c.Send(&proto.Msg{Kind: proto.KWelcome, Proc: h.id, View: view})
 	r.agent.Connected(h.id)
 	return nil
