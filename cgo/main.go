@@ -9,6 +9,8 @@ package main
 
 /*
 #cgo CFLAGS: -I${SRCDIR}/../include -D_GNU_SOURCE -std=gnu11 -Wall -Wextra -Wno-unused-parameter
+#include <stdlib.h>
+
 #include "internal.h"
 */
 import "C"
@@ -48,10 +50,18 @@ func guard(st *C.int32_t) {
 	}
 }
 
+// getenv reads the environment as the C program has made it. Go's own copy is from
+// before main().
+func getenv(name string) string {
+	c := C.CString(name)
+	defer C.free(unsafe.Pointer(c))
+	return C.GoString(C.getenv(c))
+}
+
 // logger writes to standard error, quiet by default (GODLM_LOG=debug|info|warn|error).
 func logger() *slog.Logger {
 	level := slog.LevelWarn
-	if s := os.Getenv("GODLM_LOG"); s != "" {
+	if s := getenv("GODLM_LOG"); s != "" {
 		_ = level.UnmarshalText([]byte(s)) // an unknown word leaves the default
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
@@ -83,6 +93,7 @@ func godlmgo_open() (st C.int32_t) {
 		return 0
 	}
 	n, err := node.Open(node.Config{
+		Getenv:  getenv,
 		Sink:    sink{},
 		OpenFD:  func(fd int) { C.godlm_fd_opened(C.int(fd)) },
 		CloseFD: func(fd int) { C.godlm_fd_closed(C.int(fd)) },

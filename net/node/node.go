@@ -45,8 +45,10 @@ type Sink interface {
 
 // Config says how to open a node.
 type Config struct {
-	Dir  string // runtime directory with the cluster name; "" = as the environment says
-	Sink Sink
+	Dir string // runtime directory with the cluster name; "" = as the environment says
+	// Getenv reads the environment; nil: os.Getenv.
+	Getenv func(name string) string
+	Sink   Sink
 	// OpenFD and CloseFD, if set, are told of the descriptors that a forked child
 	// must close.
 	OpenFD, CloseFD func(fd int)
@@ -100,6 +102,9 @@ func Open(cfg Config) (*Node, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Getenv == nil {
+		cfg.Getenv = os.Getenv
+	}
 	if cfg.joinTimeout == 0 {
 		cfg.joinTimeout = joinTimeout
 	}
@@ -145,7 +150,7 @@ func (n *Node) open() error {
 func (n *Node) enter() (err error) {
 	path := n.cfg.Dir
 	if path == "" {
-		if path, err = rundir.Path(); err != nil {
+		if path, err = rundir.Path(n.cfg.Getenv); err != nil {
 			return err
 		}
 	}

@@ -25,12 +25,12 @@ const (
 )
 
 // Path tells the runtime directory that the environment asks for.
-func Path() (string, error) {
-	base, err := basePath()
+func Path(getenv func(string) string) (string, error) {
+	base, err := basePath(getenv)
 	if err != nil {
 		return "", err
 	}
-	cluster := os.Getenv("GODLM_CLUSTER")
+	cluster := getenv("GODLM_CLUSTER")
 	if cluster == "" {
 		cluster = "default"
 	}
@@ -40,8 +40,8 @@ func Path() (string, error) {
 	return filepath.Join(base, cluster), nil
 }
 
-func basePath() (string, error) {
-	if dir := os.Getenv("GODLM_DIR"); dir != "" {
+func basePath(getenv func(string) string) (string, error) {
+	if dir := getenv("GODLM_DIR"); dir != "" {
 		if !filepath.IsAbs(dir) {
 			return "", fmt.Errorf("GODLM_DIR is %q: %w: set it to an absolute path", dir, ErrUnsafe)
 		}
@@ -52,7 +52,7 @@ func basePath() (string, error) {
 		return "/run/godlm", nil
 	}
 	// The XDG specification says to ignore a relative path.
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "godlm"), nil
 	}
 	return "/tmp/godlm-" + strconv.Itoa(uid), nil

@@ -33,14 +33,8 @@ type Dir struct {
 	lock int // of agent.lock
 }
 
-// Open checks and opens the runtime directory at path, or, if path is empty, the
-// one that the environment asks for.
+// Open checks and opens the runtime directory at path.
 func Open(path string) (d *Dir, err error) {
-	if path == "" {
-		if path, err = Path(); err != nil {
-			return nil, err
-		}
-	}
 	fd, err := openChecked(path)
 	if err != nil {
 		return nil, err

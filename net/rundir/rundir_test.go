@@ -123,10 +123,8 @@ func TestPath(t *testing.T) {
 		{"/a", "", "a b", ""},
 		{"/a", "", strings.Repeat("x", maxClusterName+1), ""},
 	} {
-		t.Setenv("GODLM_DIR", c.dir)
-		t.Setenv("XDG_RUNTIME_DIR", c.xdg)
-		t.Setenv("GODLM_CLUSTER", c.cluster)
-		got, err := Path()
+		env := map[string]string{"GODLM_DIR": c.dir, "XDG_RUNTIME_DIR": c.xdg, "GODLM_CLUSTER": c.cluster}
+		got, err := Path(func(name string) string { return env[name] })
 		if got != c.want || (err != nil) != (c.want == "") {
 			t.Errorf("%+v: %q, %v", c, got, err)
 		}
