@@ -51,6 +51,7 @@ void godlm_fd_closed(int fd);
 
 /* wait.c, called by Go */
 void godlm_set_epoll(int epfd);
+void godlm_yield(void); /* waits while the leader is to wake up */
 void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t *value,
                     const struct godlm_info *info);
 

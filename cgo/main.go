@@ -69,11 +69,12 @@ func logger() *slog.Logger {
 
 //export godlmgo_ping
 func godlmgo_ping() {
-	// The host's GOGC, GOMEMLIMIT and GOMAXPROCS are not meant for us. With one
-	// processor a waiting C thread would wait for the scheduler's watchdog.
+	// The host's GOGC, GOMEMLIMIT and GOMAXPROCS are not meant for us. Go counts
+	// threads that wait in system calls or run C as busy processors, and its
+	// watchdog wakes up at short intervals while none is idle.
 	debug.SetGCPercent(100)
 	debug.SetMemoryLimit(1<<63 - 1)
-	runtime.GOMAXPROCS(max(2, runtime.NumCPU()))
+	runtime.GOMAXPROCS(max(8, runtime.NumCPU()))
 }
 
 //export godlmgo_started
@@ -97,6 +98,7 @@ func godlmgo_open() (st C.int32_t) {
 		Sink:    sink{},
 		OpenFD:  func(fd int) { C.godlm_fd_opened(C.int(fd)) },
 		CloseFD: func(fd int) { C.godlm_fd_closed(C.int(fd)) },
+		Yield:   func() { C.godlm_yield() },
 		Log:     logger(),
 	})
 	if err != nil {

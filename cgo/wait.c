@@ -10,9 +10,11 @@
  *
  * If another thread handles the message that completes the leader's request, it
  * makes `kick` readable, and it stays readable until that leader has left: the
- * leader cannot miss it, whoever else sees it too.
+ * leader cannot miss it, whoever else sees it too. The background reader, which
+ * does see it, sleeps until then.
  */
 #include <errno.h>
+#include <linux/futex.h>
 #include <semaphore.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -43,17 +45,31 @@ void godlm_set_epoll(int epfd)
 	epoll_fd = epfd;
 }
 
-/* Raw system calls: not cancellation points, and no errno games. */
+/* 1 while kick_fd is readable, more or less. */
+static atomic_int kicked;
+
+/* Raw system calls: not cancellation points, and safe in a signal handler. */
 static void kick(void)
 {
 	uint64_t one = 1;
+	atomic_store(&kicked, 1);
 	syscall(SYS_write, kick_fd, &one, sizeof one);
 }
 
 static void unkick(void)
 {
 	uint64_t n;
+	atomic_store(&kicked, 0);
 	syscall(SYS_read, kick_fd, &n, sizeof n);
+	/* Who waits last is woken first, and that should be the next leader. */
+	if (syscall(SYS_futex, &kicked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0) > 0)
+		syscall(SYS_sched_yield);
+}
+
+void godlm_yield(void)
+{
+	while (atomic_load(&kicked))
+		syscall(SYS_futex, &kicked, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
 }
 
 void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t *value,
@@ -152,6 +168,10 @@ static void cancelled(void *arg)
 		godlmgo_handle(c->events, EVENTS);
 	godlmgo_detach(c->lock, (uint64_t)(uintptr_t)c->w);
 	delist(c->w);
+	if (godlm_thread.kicked) {
+		godlm_thread.kicked = 0;
+		unkick();
+	}
 	sem_destroy(c->w->sem);
 	godlm_thread.sem = NULL;
 	godlm_thread.leading = 0;

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -16,7 +17,10 @@ type Config struct {
 	// OpenFD and CloseFD, if set, are told of every descriptor that a forked
 	// child must close.
 	OpenFD, CloseFD func(fd int)
-	Log             *slog.Logger
+	// Yield, if set, is called by Run's goroutine when a descriptor that a caller
+	// has put into the epoll set is ready. It returns when it no longer is.
+	Yield func()
+	Log   *slog.Logger
 }
 
 // Loop is a set of sockets.
@@ -52,6 +56,8 @@ type source interface{ ready(events uint32) }
 // stopSlot marks the event of the eventfd. Other negative numbers are for
 // descriptors that others have put into the epoll set.
 const stopSlot = -1
+
+func foreign(ev unix.EpollEvent) bool { return ev.Fd < stopSlot }
 
 // New makes an empty loop. Run must be started for it to work without callers.
 func New(cfg Config) (*Loop, error) {
@@ -112,6 +118,9 @@ func (l *Loop) Run(after func()) {
 				return
 			}
 			after()
+			if l.cfg.Yield != nil && slices.ContainsFunc(events[:n], foreign) {
+				l.cfg.Yield()
+			}
 		}
 	}()
 }

@@ -52,6 +52,9 @@ type Config struct {
 	// OpenFD and CloseFD, if set, are told of the descriptors that a forked child
 	// must close.
 	OpenFD, CloseFD func(fd int)
+	// Yield, if set, waits while a caller is to wake up by a descriptor of its own
+	// in the epoll set.
+	Yield func()
 	// Map, if set, is told of the mapped memory. Children do not inherit it.
 	Map func(addr uintptr, n int)
 	Log *slog.Logger // nil: nothing is logged
@@ -128,7 +131,7 @@ func (n *Node) open() error {
 	if n.book, err = journal.Create(n.file, os.Getpid()); err != nil {
 		return err
 	}
-	if n.loop, err = link.New(link.Config{OpenFD: n.cfg.OpenFD, CloseFD: n.cfg.CloseFD, Log: n.log}); err != nil {
+	if n.loop, err = link.New(link.Config{OpenFD: n.cfg.OpenFD, CloseFD: n.cfg.CloseFD, Yield: n.cfg.Yield, Log: n.log}); err != nil {
 		return err
 	}
 	n.peers.init()
