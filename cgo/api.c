@@ -16,6 +16,7 @@
 #define LOCK_FLAGS (DLM_NOQUEUE | DLM_SYNCSTS | DLM_NODLCKWT | DLM_NODLCKBLK | DLM_EXPEDITE | DLM_VALB)
 #define CVT_FLAGS \
 	(DLM_NOQUEUE | DLM_SYNCSTS | DLM_NODLCKWT | DLM_NODLCKBLK | DLM_QUECVT | DLM_VALB | DLM_INVVALBLK)
+#define TXID_FLAGS (DLM_TXID_LOCAL | DLM_TXID_GLOBAL)
 #define UNLOCK_FLAGS (DLM_VALB | DLM_INVVALBLK | DLM_DEQALL)
 
 /* ---- namespaces ----------------------------------------------------------- */
@@ -246,14 +247,14 @@ static int granted(int32_t status)
 static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
                          dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
                          callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
-                         cpl_callback_t cplrtn, int async)
+                         cpl_callback_t cplrtn, dlm_trans_id_t tid, dlm_flags_t known, int async)
 {
 	struct godlm_call c;
 	struct waiter w;
 	struct space *s;
 	int guarded = async || blkrtn != NULL;
 
-	if (flags & ~LOCK_FLAGS || rqmode < DLM_NLMODE || rqmode > DLM_EXMODE ||
+	if (flags & ~known || (flags & TXID_FLAGS) == TXID_FLAGS || rqmode < DLM_NLMODE || rqmode > DLM_EXMODE ||
 	    (flags & DLM_EXPEDITE && rqmode != DLM_NLMODE) || (flags & DLM_VALB && valb_p == NULL))
 		return DLM_BADPARAM;
 	if (resnam == NULL || lkid_p == NULL)
@@ -280,6 +281,7 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 	c.blkrtn = (uint64_t)(uintptr_t)blkrtn;
 	c.cplrtn = (uint64_t)(uintptr_t)cplrtn;
 	c.valb = (uint64_t)(uintptr_t)valb_p;
+	c.tid = tid;
 	c.timeout = timeout;
 	c.async = async;
 	if (flags & DLM_NOQUEUE)
@@ -313,7 +315,17 @@ dlm_status_t dlm_lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid
                       callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout)
 {
 	return lock(nsp, resnam, resnlen, parid, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout,
-	            NULL, 0);
+	            NULL, 0, LOCK_FLAGS, 0);
+}
+
+dlm_status_t dlm_locktp(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
+                        dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
+                        callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
+                        dlm_trans_id_t tid, dlm_rd_id_t rdid)
+{
+	(void)rdid;
+	return lock(nsp, resnam, resnlen, parid, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout,
+	            NULL, tid, LOCK_FLAGS | TXID_FLAGS, 0);
 }
 
 dlm_status_t dlm_quelock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
@@ -322,7 +334,17 @@ dlm_status_t dlm_quelock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
                          cpl_callback_t cplrtn)
 {
 	return lock(nsp, resnam, resnlen, parid, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout,
-	            cplrtn, 1);
+	            cplrtn, 0, LOCK_FLAGS, 1);
+}
+
+dlm_status_t dlm_quelocktp(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
+                           dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
+                           callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
+                           cpl_callback_t cplrtn, dlm_trans_id_t tid, dlm_rd_id_t rdid)
+{
+	(void)rdid;
+	return lock(nsp, resnam, resnlen, parid, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout,
+	            cplrtn, tid, LOCK_FLAGS | TXID_FLAGS, 1);
 }
 
 static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,

@@ -21,6 +21,7 @@ struct godlm_call {
 	uint8_t name[64];
 	uint8_t value[32];
 	uint64_t notprm, hint, blkrtn, cplrtn, valb;
+	uint64_t tid;
 	uint32_t timeout;
 	int32_t async;
 	int32_t status; /* out; GODLM_PENDING: wait */

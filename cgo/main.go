@@ -22,6 +22,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -56,6 +57,16 @@ func getenv(name string) string {
 	c := C.CString(name)
 	defer C.free(unsafe.Pointer(c))
 	return C.GoString(C.getenv(c))
+}
+
+// deadlockWait is $GODLM_DEADLOCK_WAIT_MS, 0 if that is not a number from 1 on.
+func deadlockWait() time.Duration {
+	s := getenv("GODLM_DEADLOCK_WAIT_MS")
+	ms, err := strconv.ParseUint(s, 10, 31)
+	if s != "" && (err != nil || ms == 0) {
+		logger().Warn("GODLM_DEADLOCK_WAIT_MS is not a number of milliseconds; the default is used", "value", s)
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // logger writes to standard error, quiet by default (GODLM_LOG=debug|info|warn|error).
@@ -94,12 +105,13 @@ func godlmgo_open() (st C.int32_t) {
 		return 0
 	}
 	n, err := node.Open(node.Config{
-		Getenv:  getenv,
-		Sink:    sink{},
-		OpenFD:  func(fd int) { C.godlm_fd_opened(C.int(fd)) },
-		CloseFD: func(fd int) { C.godlm_fd_closed(C.int(fd)) },
-		Yield:   func() { C.godlm_yield() },
-		Log:     logger(),
+		Getenv:       getenv,
+		Sink:         sink{},
+		OpenFD:       func(fd int) { C.godlm_fd_opened(C.int(fd)) },
+		CloseFD:      func(fd int) { C.godlm_fd_closed(C.int(fd)) },
+		Yield:        func() { C.godlm_yield() },
+		DeadlockWait: deadlockWait(),
+		Log:          logger(),
 	})
 	if err != nil {
 		logger().Error("cannot join", "error", err)
@@ -176,7 +188,7 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 	n := current.Load()
 	q := process.LockRequest{
 		Space: space(c), Name: name(c), Parent: proto.LockID(c.parent), Mode: mode.Mode(c.mode),
-		Flags: dlm.Flags(c.flags), User: user(c), Token: uint64(c.token), Async: c.async != 0,
+		Flags: dlm.Flags(c.flags), Tx: uint64(c.tid), User: user(c), Token: uint64(c.token), Async: c.async != 0,
 	}
 	if q.Async {
 		q.Token = timers.token(&q.User, q.Flags)

@@ -66,6 +66,8 @@ const (
 	InvValBlk    Flags = 0x400
 	CancelWaitOK Flags = 0x800
 	ValB         Flags = 0x1000
+	TxidLocal    Flags = 0x8000
+	TxidGlobal   Flags = 0x10000
 
 	// HasBlocking: the lock has a blocking routine, so its master sends
 	// notifications. It travels between processes and is never the caller's.

@@ -48,6 +48,7 @@ var flags = map[string]Flags{
 	"USER": User, "GROUP": Group, "JOIN_SAME_OK": JoinSameOK, "NOQUEUE": NoQueue, "SYNCSTS": SyncSts,
 	"NODLCKWT": NoDlckWt, "NODLCKBLK": NoDlckBlk, "EXPEDITE": Expedite, "QUECVT": QueCvt, "DEQALL": DeqAll,
 	"INVVALBLK": InvValBlk, "CANCELWAITOK": CancelWaitOK, "VALB": ValB,
+	"TXID_LOCAL": TxidLocal, "TXID_GLOBAL": TxidGlobal,
 }
 
 func TestNumbersOfTheHeader(t *testing.T) {

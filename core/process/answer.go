@@ -144,8 +144,15 @@ func (p *Process) fromMaster(from proto.ProcID, m *proto.Msg) {
 		p.notMaster(m)
 		return
 	}
-	if m.Kind == proto.KInfo {
+	switch m.Kind {
+	case proto.KInfo:
 		p.queryAnswered(m)
+		return
+	case proto.KBlamed:
+		p.blamed(from, m)
+		return
+	case proto.KWaiting:
+		p.waiting(from, m)
 		return
 	}
 	s := p.shardOfLock(m.Lock)
@@ -163,7 +170,7 @@ func (p *Process) fromMaster(from proto.ProcID, m *proto.Msg) {
 		}
 	case proto.KQueued:
 		if current {
-			l.ask.wait(m.Arrival)
+			s.wait(l, m.Arrival)
 		}
 	case proto.KRefused:
 		if current {

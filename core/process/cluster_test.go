@@ -13,11 +13,13 @@ import (
 // cluster is a few processes and an agent in one goroutine. Messages wait in one
 // queue until settle delivers them.
 type cluster struct {
-	t     *testing.T
-	agent *agent.Agent
-	procs map[proto.ProcID]*member
-	queue []func()
-	dir   map[proto.Digest]agent.Entry
+	t      *testing.T
+	agent  *agent.Agent
+	procs  map[proto.ProcID]*member
+	now    int64
+	cycles [][]process.Link
+	queue  []func()
+	dir    map[proto.Digest]agent.Entry
 }
 
 type member struct {
@@ -92,6 +94,9 @@ func (m *member) SendAgent(msg *proto.Msg) {
 func (m *member) Complete(d *process.Completion)     { m.done = append(m.done, *d) }
 func (m *member) Blocking(n *process.Notice)         { m.notices = append(m.notices, *n) }
 func (m *member) Discard(proto.LockID) bool          { return true }
+func (m *member) Now() int64                         { return m.c.now }
+func (m *member) Alarm(int64)                        {}
+func (m *member) Deadlock(c []process.Link)          { m.c.cycles = append(m.c.cycles, c) }
 func (m *member) Open() (uint32, error)              { m.slot++; return m.slot, nil }
 func (m *member) Write(slot uint32, r *proto.Record) { m.records[slot] = *r }
 func (m *member) Close(slot uint32)                  { delete(m.records, slot) }

@@ -16,6 +16,14 @@ func (p *Process) FromPeer(from proto.ProcID, role proto.Role, m *proto.Msg) {
 		p.fromMaster(from, m)
 		return
 	}
+	switch m.Kind {
+	case proto.KBlame, proto.KWaits:
+		p.question(from, m)
+		return
+	case proto.KVictim:
+		p.refuseVictim(&request{proc: m.Proc, Wait: proto.Wait{Lock: m.Lock, Op: m.Op, Root: m.Root, Assign: m.Assign}})
+		return
+	}
 	s := p.shardOf(&m.Root)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +144,10 @@ func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
 		}
 	}
 	t := s.foreignLock()
-	t.Owner, t.ID, t.Op = from, m.Lock, m.Op
+	t.Owner, t.ID, t.Op, t.Party = from, m.Lock, m.Op, m.Party
+	if t.Party.Kind == proto.PartyProcess {
+		t.Party.ID = uint64(from)
+	}
 	t.Requested, t.Flags, t.Hint = m.Mode, dlm.Flags(m.Flags), m.Hint
 	switch st := r.tree.Request(t, parent, &m.Name); st {
 	case dlm.Synch:

@@ -25,6 +25,7 @@ type Process struct {
 	journal Journal
 	me      proto.ProcID // set once by Joined
 	lost    atomic.Bool
+	hunt    hunt
 	shards  [shardCount]shard
 
 	members struct {
@@ -52,6 +53,7 @@ type shard struct {
 	foreign []*tree.Lock // the same for other processes' locks
 	queries map[uint32]*query
 	lastQ   uint32
+	waits   []waitRef // requests that wait, and some that no longer do
 	msg     proto.Msg // scratch for messages to send
 	done    Completion
 	notice  Notice
@@ -94,6 +96,7 @@ type ask struct {
 	op       uint64
 	queued   bool // the master, the one known now, said that it waits
 	waited   bool // some master said so
+	since    int64
 	arrival  uint64
 	value    proto.Value
 	user     User
@@ -103,8 +106,15 @@ type ask struct {
 	detached bool // nobody waits for it any more
 }
 
-// wait notes the master's word that the request is queued.
-func (a *ask) wait(arrival uint64) { a.queued, a.waited, a.arrival = true, true, arrival }
+// wait notes the master's word that l's request is queued.
+func (s *shard) wait(l *lock, arrival uint64) {
+	a := &l.ask
+	if !a.waited {
+		a.since = s.p.world.Now()
+		s.watchWait(l)
+	}
+	a.queued, a.waited, a.arrival = true, true, arrival
+}
 
 // unlocking is an unlock that has not been answered yet.
 type unlocking struct {
@@ -119,6 +129,7 @@ type unlocking struct {
 // New makes a process that has yet to join.
 func New(w World, j Journal) *Process {
 	p := &Process{world: w, journal: j}
+	p.hunt.patience = DeadlockWait
 	p.members.live = map[proto.ProcID]bool{}
 	p.members.peers = map[proto.ProcID]bool{}
 	for i := range p.shards {
@@ -193,7 +204,7 @@ func (s *shard) newLock(r *root) *lock {
 		l = &lock{}
 	}
 	l.ID = proto.LockID(s.seqs[i])<<32 | proto.LockID(i<<shardBits|s.index)
-	l.Owner = s.p.me
+	l.Owner, l.Party = s.p.me, proto.Party{ID: uint64(s.p.me)}
 	s.slots[i] = l
 	l.root = r
 	r.own.push(l)

@@ -54,6 +54,12 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 		l.parent, l.depth, l.name = parent, parent.depth+1, q.Name
 		parent.children++
 	}
+	switch {
+	case q.Flags&dlm.TxidLocal != 0:
+		l.Party = proto.Party{Kind: proto.PartyLocalTx, ID: q.Tx}
+	case q.Flags&dlm.TxidGlobal != 0:
+		l.Party = proto.Party{Kind: proto.PartyGlobalTx, ID: q.Tx}
+	}
 	res.Lock = l.ID
 	l.ask = ask{
 		kind: proto.PendingLock, mode: q.Mode, flags: wireFlags(q.Flags, q.User.BlkRtn),
@@ -120,7 +126,7 @@ func (s *shard) inline(l *lock, res *Result) {
 	st := l.root.decide(l)
 	switch {
 	case st == dlm.Pending:
-		l.ask.wait(l.Arrival)
+		s.wait(l, l.Arrival)
 		res.Status = dlm.Pending
 		return
 	case st != dlm.Synch:

@@ -180,8 +180,7 @@ func (r *root) abandonTree() {
 		r.tree.Discard()
 	}
 	for l := r.own.head; l != nil; l = l.next {
-		id, owner := l.ID, l.Owner
-		l.Lock = tree.Lock{ID: id, Owner: owner}
+		l.Lock = tree.Lock{ID: l.ID, Owner: l.Owner, Party: l.Party}
 	}
 	r.tree, r.foreign = nil, nil
 }

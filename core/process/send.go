@@ -21,14 +21,14 @@ func (r *root) carryAsk(l *lock) {
 				l.Res.Remind(&l.Lock)
 			}
 		} else {
-			l.ask.wait(l.Arrival)
+			s.wait(l, l.Arrival)
 		}
 		return
 	}
 	st := r.decide(l)
 	switch st {
 	case dlm.Pending:
-		l.ask.wait(l.Arrival)
+		s.wait(l, l.Arrival)
 	case dlm.Synch:
 		tr := l.Res
 		settle := l.ask.kind == proto.PendingConvert
@@ -52,6 +52,9 @@ func (r *root) sendAsk(l *lock) {
 		m.Name = l.name
 		if l.parent != nil {
 			m.Parent = l.parent.ID
+		}
+		if m.Party = l.Party; m.Party.Kind == proto.PartyProcess {
+			m.Party.ID = 0
 		}
 	}
 	m.Assign, m.Root, m.Lock, m.Op = r.assign, r.key, l.ID, uint32(a.op)

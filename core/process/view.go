@@ -206,7 +206,7 @@ func (r *root) report(view uint64) {
 func (l *lock) report() proto.LockReport {
 	n := proto.LockReport{
 		Lock: l.ID, Name: l.name, Granted: l.granted, Held: l.held, Flags: l.held,
-		Block: l.block,
+		Block: l.block, Party: l.Party,
 	}
 	if l.parent != nil {
 		n.Parent = l.parent.ID

@@ -32,6 +32,30 @@ type World interface {
 	// Discard withdraws the undelivered blocking notification of an own lock.
 	// It reports false when there was none any more.
 	Discard(id proto.LockID) bool
+
+	// Now is a clock that never goes back, in nanoseconds.
+	Now() int64
+
+	// Alarm asks for a call of Tick at that time or soon after. An earlier one
+	// that is still to come stands.
+	Alarm(at int64)
+
+	// Deadlock tells of a cycle that was found here; the victim's request is
+	// being refused.
+	Deadlock(c []Link)
+}
+
+// Link is one step of a deadlock: a request and what it waits for.
+type Link struct {
+	Waiter  proto.ProcID
+	Root    proto.Root
+	Name    proto.Name // below the root; empty for the root resource
+	Granted mode.Mode
+	Wanted  mode.Mode
+	Victim  bool // this request is refused
+	Holder  proto.ProcID
+	Holds   mode.Mode // or wants, when Queued
+	Queued  bool      // the holder's lock is a request further ahead
 }
 
 // Completion is the outcome of a request.
@@ -86,6 +110,7 @@ type LockRequest struct {
 	Parent proto.LockID // 0: root lock
 	Mode   mode.Mode
 	Flags  dlm.Flags
+	Tx     uint64 // with dlm.TxidLocal or dlm.TxidGlobal
 	User   User
 	Token  uint64
 	Async  bool

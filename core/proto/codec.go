@@ -21,8 +21,8 @@ var (
 
 // arity is the number of array elements of each kind, the kind included.
 var arity = [256]uint8{
-	KRequest: 10, KConvert: 9, KUnlock: 7, KCancel: 6, KQuery: 6,
-	KGranted: 8, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13,
+	KRequest: 12, KConvert: 9, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
+	KGranted: 8, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13, KBlamed: 7, KWaiting: 5,
 	KHello: 4, KLookup: 4, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3,
 	KWelcome: 3, KView: 3, KMaster: 4, KInstall: 6, KActivate: 3, KReject: 2,
 	KConnect: 3,
@@ -46,7 +46,7 @@ func Append(dst []byte, m *Msg) []byte {
 		b = append(b, byte(m.Mode))
 		b = appendUint(b, uint64(m.Flags))
 		b = appendUint(b, m.Hint)
-
+		b = appendParty(b, m.Party)
 	case KConvert:
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
@@ -131,7 +131,7 @@ func Parse(b []byte, m *Msg) error {
 		m.Mode = d.mode()
 		m.Flags = d.u32()
 		m.Hint = d.u64()
-
+		m.Party = d.party()
 	case KConvert:
 		m.Assign = d.u64()
 		d.root(&m.Root)

@@ -14,6 +14,35 @@ func appendCold(b []byte, m *Msg) []byte {
 	case KDrop, KInstalled, KActivate:
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
+	case KBlame, KVictim:
+		b = appendUint(b, m.Assign)
+		b = appendRoot(b, &m.Root)
+		b = appendUint(b, uint64(m.Proc))
+		b = appendUint(b, uint64(m.Lock))
+		b = appendUint(b, uint64(m.Op))
+		if m.Kind == KBlame {
+			b = appendUint(b, uint64(m.Search))
+		}
+	case KWaits:
+		b = appendParty(b, m.Party)
+		b = appendUint(b, uint64(m.Search))
+	case KBlamed:
+		b = appendUint(b, m.Assign)
+		b = appendUint(b, uint64(m.Proc))
+		b = appendUint(b, uint64(m.Lock))
+		b = appendUint(b, uint64(m.Op))
+		b = appendUint(b, uint64(m.Search))
+		b = appendArray(b, len(m.Obstacles))
+		for i := range m.Obstacles {
+			b = appendObstacle(b, &m.Obstacles[i])
+		}
+	case KWaiting:
+		b = appendParty(b, m.Party)
+		b = appendUint(b, uint64(m.Search))
+		b = appendArray(b, len(m.Waits))
+		for i := range m.Waits {
+			b = appendWait(b, &m.Waits[i])
+		}
 	case KInfo:
 		b = appendUint(b, uint64(m.Op))
 		b = appendInfo(b, &m.Info)
@@ -67,6 +96,35 @@ func (d *decoder) cold(m *Msg) {
 	case KDrop, KInstalled, KActivate:
 		m.Assign = d.u64()
 		d.root(&m.Root)
+	case KBlame, KVictim:
+		m.Assign = d.u64()
+		d.root(&m.Root)
+		m.Proc = ProcID(d.u64())
+		m.Lock = LockID(d.u64())
+		m.Op = d.u32()
+		if m.Kind == KBlame {
+			m.Search = d.u32()
+		}
+	case KWaits:
+		m.Party = d.party()
+		m.Search = d.u32()
+	case KBlamed:
+		m.Assign = d.u64()
+		m.Proc = ProcID(d.u64())
+		m.Lock = LockID(d.u64())
+		m.Op = d.u32()
+		m.Search = d.u32()
+		m.Obstacles = m.Obstacles[:0]
+		for n := d.list(obstacleLeast); n > 0 && d.err == nil; n-- {
+			m.Obstacles = append(m.Obstacles, d.obstacle())
+		}
+	case KWaiting:
+		m.Party = d.party()
+		m.Search = d.u32()
+		m.Waits = m.Waits[:0]
+		for n := d.list(waitLeast); n > 0 && d.err == nil; n-- {
+			m.Waits = append(m.Waits, d.wait())
+		}
 	case KInfo:
 		m.Op = d.u32()
 		d.info(&m.Info)
@@ -150,16 +208,63 @@ func (d *decoder) info(n *Info) {
 	n.Writes = d.u32()
 }
 
-// reportLeast, resourceLeast and lockLeast are the fewest bytes that one element
-// of a list takes.
+func appendObstacle(b []byte, o *Obstacle) []byte {
+	b = append(b, 0x97)
+	b = appendUint(b, uint64(o.Proc))
+	b = appendUint(b, uint64(o.Lock))
+	b = appendUint(b, uint64(o.Op))
+	b = appendParty(b, o.Party)
+	return appendBool(append(b, byte(o.Mode)), o.Queued)
+}
+
+func (d *decoder) obstacle() (o Obstacle) {
+	d.tuple(7)
+	o.Proc = ProcID(d.u64())
+	o.Lock = LockID(d.u64())
+	o.Op = d.u32()
+	o.Party = d.party()
+	o.Mode = d.mode()
+	o.Queued = d.bool()
+	return o
+}
+
+func appendWait(b []byte, w *Wait) []byte {
+	b = append(b, 0x99)
+	b = appendUint(b, uint64(w.Lock))
+	b = appendUint(b, uint64(w.Op))
+	b = appendRoot(b, &w.Root)
+	b = appendBin(b, w.Name.Bytes())
+	b = append(b, byte(w.Granted), byte(w.Wanted))
+	b = appendUint(b, uint64(w.Master))
+	b = appendUint(b, w.Assign)
+	return appendUint(b, uint64(w.Since))
+}
+
+func (d *decoder) wait() (w Wait) {
+	d.tuple(9)
+	w.Lock = LockID(d.u64())
+	w.Op = d.u32()
+	d.root(&w.Root)
+	d.name(&w.Name, true)
+	w.Granted = d.mode()
+	w.Wanted = d.mode()
+	w.Master = ProcID(d.u64())
+	w.Assign = d.u64()
+	w.Since = int64(d.u64())
+	return w
+}
+
+// The fewest bytes that one element of a list takes.
 const (
-	reportLeast   = 80
+	reportLeast   = 82
 	resourceLeast = 50
-	lockLeast     = 11
+	lockLeast     = 13
+	obstacleLeast = 8
+	waitLeast     = 15
 )
 
 func appendReport(b []byte, l *LockReport) []byte {
-	b = append(b, 0x9e)
+	b = append(b, 0xdc, 0, 16)
 	b = appendUint(b, uint64(l.Lock))
 	b = appendUint(b, uint64(l.Parent))
 	b = appendBin(b, l.Name.Bytes())
@@ -171,11 +276,12 @@ func appendReport(b []byte, l *LockReport) []byte {
 	b = appendUint(b, uint64(l.Op))
 	b = append(b, byte(l.Pending))
 	b = appendBin(b, l.Write[:])
-	return appendBlock(b, &l.Block)
+	b = appendBlock(b, &l.Block)
+	return appendParty(b, l.Party)
 }
 
 func (d *decoder) report(l *LockReport) {
-	d.tuple(14)
+	d.tuple(16)
 	l.Lock = LockID(d.u64())
 	l.Parent = LockID(d.u64())
 	d.name(&l.Name, l.Parent == 0)
@@ -189,6 +295,7 @@ func (d *decoder) report(l *LockReport) {
 	l.Pending = PendingKind(d.uint(uint64(PendingUnlock)))
 	d.fixed(l.Write[:])
 	d.block(&l.Block)
+	l.Party = d.party()
 }
 
 func appendImage(b []byte, im *Image) []byte {
@@ -207,7 +314,7 @@ func appendImage(b []byte, im *Image) []byte {
 	b = appendArray(b, len(im.Locks))
 	for i := range im.Locks {
 		l := &im.Locks[i]
-		b = append(b, 0x9a)
+		b = append(b, 0x9c)
 		b = appendUint(b, uint64(l.Resource))
 		b = appendUint(b, uint64(l.Owner))
 		b = appendUint(b, uint64(l.Lock))
@@ -217,6 +324,7 @@ func appendImage(b []byte, im *Image) []byte {
 		b = appendUint(b, l.Hint)
 		b = appendUint(b, l.Arrival)
 		b = appendUint(b, uint64(l.Op))
+		b = appendParty(b, l.Party)
 	}
 	return b
 }
@@ -237,7 +345,7 @@ func (d *decoder) image() *Image {
 	}
 	for n := d.list(lockLeast); n > 0 && d.err == nil; n-- {
 		var l ImageLock
-		d.tuple(10)
+		d.tuple(12)
 		l.Resource = int32(d.uint(1 << 30))
 		l.Owner = ProcID(d.u64())
 		l.Lock = LockID(d.u64())
@@ -248,6 +356,7 @@ func (d *decoder) image() *Image {
 		l.Hint = d.u64()
 		l.Arrival = d.u64()
 		l.Op = d.u32()
+		l.Party = d.party()
 		im.Locks = append(im.Locks, l)
 	}
 	return im

@@ -63,7 +63,8 @@ func fieldsOf(m *Msg) ([]any, bool) {
 	status := uint64(uint32(m.Status))
 	switch m.Kind {
 	case KRequest:
-		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Parent), m.Name.Bytes(), uint64(m.Mode), uint64(m.Flags), m.Hint}, true
+		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Parent), m.Name.Bytes(), uint64(m.Mode), uint64(m.Flags), m.Hint,
+			uint64(m.Party.Kind), m.Party.ID}, true
 	case KConvert:
 		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Mode), uint64(m.Flags), m.Hint, m.Value[:]}, true
 	case KUnlock:

@@ -47,6 +47,9 @@ func appendRoot(b []byte, r *Root) []byte {
 	return appendBin(b, r.Name.Bytes())
 }
 
+// appendParty writes a party as two elements of the enclosing array.
+func appendParty(b []byte, p Party) []byte { return appendUint(append(b, byte(p.Kind)), p.ID) }
+
 // appendBlock writes a block as three elements of the enclosing array.
 func appendBlock(b []byte, k *Block) []byte {
 	b = appendBin(b, k.Value[:])
@@ -201,6 +204,12 @@ func (d *decoder) root(r *Root) {
 	r.Space.Kind = NamespaceKind(d.uint(uint64(PerGroup)))
 	r.Space.ID = d.u32()
 	d.name(&r.Name, false)
+}
+
+func (d *decoder) party() (p Party) {
+	p.Kind = PartyKind(d.uint(uint64(PartyGlobalTx)))
+	p.ID = d.u64()
+	return p
 }
 
 func (d *decoder) block(k *Block) {

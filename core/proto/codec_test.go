@@ -35,11 +35,12 @@ func random(r *rand.Rand, k Kind) *Msg {
 		return v
 	}
 	md := func() mode.Mode { return mode.Mode(r.IntN(7)) }
+	party := func() Party { return Party{PartyKind(r.IntN(3)), num()} }
 	block := func() Block { return Block{value(), Stamp{num(), num()}, r.IntN(2) == 0} }
 	root := Root{Namespace{NamespaceKind(r.IntN(3)), uint32(num())}, name()}
 	m := &Msg{
 		Kind: k, Mode: md(), Flags: uint32(num()), Op: uint32(num()), Status: int32(num()), Assign: num(), View: num(),
-		Hint: num(), Arrival: num(), Proc: ProcID(num()), Lock: LockID(num()), Parent: LockID(num() | 1),
+		Hint: num(), Arrival: num(), Proc: ProcID(num()), Lock: LockID(num()), Parent: LockID(num() | 1), Party: party(), Search: uint32(num()),
 		Root: root, Name: name(), Value: value(), Block: block(), Text: "some text",
 		Info: Info{r.IntN(2) == 0, block(), uint32(num()), uint32(num()), uint32(num()), uint32(num()), md(), md(), md(), uint32(num())},
 	}
@@ -47,9 +48,11 @@ func random(r *rand.Rand, k Kind) *Msg {
 	for i := r.IntN(20); i > 0; i-- {
 		m.Procs = append(m.Procs, ProcID(num()))
 		m.Locks = append(m.Locks, LockReport{LockID(num()), LockID(num() | 1), name(), md(), md(), uint32(num()), uint32(num()),
-			num(), num(), uint32(num()), PendingKind(r.IntN(4)), value(), block()})
+			num(), num(), uint32(num()), PendingKind(r.IntN(4)), value(), block(), party()})
 		im.Resources = append(im.Resources, ImageResource{int32(r.IntN(100)) - 1, name(), block(), Digest{1, byte(num())}})
-		im.Locks = append(im.Locks, ImageLock{int32(r.IntN(100)), ProcID(num()), LockID(num()), md(), md(), uint32(num()), uint32(num()), num(), num(), uint32(num())})
+		im.Locks = append(im.Locks, ImageLock{int32(r.IntN(100)), ProcID(num()), LockID(num()), md(), md(), uint32(num()), uint32(num()), num(), num(), uint32(num()), party()})
+		m.Obstacles = append(m.Obstacles, Obstacle{ProcID(num()), LockID(num()), uint32(num()), party(), md(), r.IntN(2) == 0})
+		m.Waits = append(m.Waits, Wait{LockID(num()), uint32(num()), root, name(), md(), md(), ProcID(num()), num(), int64(num())})
 	}
 	m.Image = im
 	return m
@@ -63,7 +66,7 @@ func TestRoundTrip(t *testing.T) {
 			b := Append(nil, in)
 			out := *in
 			// Fields that travel are overwritten; scramble a few to see it.
-			out.Assign, out.Op, out.View, out.Block, out.Image, out.Info, out.Root = 1, 2, 3, Block{}, nil, Info{}, Root{}
+			out.Assign, out.Op, out.View, out.Block, out.Image, out.Info, out.Root, out.Party = 1, 2, 3, Block{}, nil, Info{}, Root{}, Party{}
 			if err := Parse(b, &out); err != nil {
 				t.Fatalf("kind %d: %v", k, err)
 			}

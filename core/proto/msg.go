@@ -18,11 +18,14 @@ type Kind uint8
 
 // Owner to master.
 const (
-	KRequest Kind = 1 + iota // Assign Root Lock Parent Name Mode Flags Hint Op
+	KRequest Kind = 1 + iota // Assign Root Lock Parent Name Mode Flags Hint Op Party
 	KConvert                 // Assign Root Lock Mode Flags Hint Op Value
 	KUnlock                  // Assign Root Lock Flags Op Value
 	KCancel                  // Assign Root Lock Flags Op
 	KQuery                   // Assign Root Parent Name Op
+	KBlame                   // Assign Root Proc Lock Op Search: what is that request waiting for?
+	KWaits                   // Party Search: what does that party wait for, in your process?
+	KVictim                  // Assign Root Proc Lock Op: refuse it, it would wait for ever
 )
 
 // Master to owner.
@@ -35,6 +38,8 @@ const (
 	KBlocking                   // Assign Lock Mode Hint
 	KNotMaster                  // Assign Root, Flags: GivenUp
 	KInfo                       // Op Info
+	KBlamed                     // Assign Proc Lock Op Search Obstacles
+	KWaiting                    // Party Search Waits
 )
 
 // Process to agent.
@@ -89,6 +94,8 @@ type Msg struct {
 	Proc    ProcID
 	Lock    LockID
 	Parent  LockID
+	Party   Party
+	Search  uint32 // number of a search for deadlocks
 	Root    Root
 	Name    Name
 	Value   Value
@@ -99,4 +106,7 @@ type Msg struct {
 	Locks []LockReport
 	Image *Image
 	Info  Info
+
+	Obstacles []Obstacle
+	Waits     []Wait
 }

@@ -14,6 +14,23 @@ type ProcID uint64
 // half (dlm_lkid_t.seqn), table position in the low half (.hndl). 0 is no lock.
 type LockID uint64
 
+// Party is who waits and who is waited for in the search for deadlocks (D-21):
+// a transaction, a container, or else the process that owns the lock.
+type Party struct {
+	Kind PartyKind
+	ID   uint64
+}
+
+// PartyKind tells what kind of number the ID is.
+type PartyKind uint8
+
+// The kinds of parties.
+const (
+	PartyProcess  PartyKind = iota // a ProcID; 0 in a request stands for its sender
+	PartyLocalTx                   // a transaction of this host
+	PartyGlobalTx                  // a transaction, wherever
+)
+
 // Name is a resource name of 1 to 64 bytes.
 type Name struct {
 	Len uint8
@@ -117,6 +134,7 @@ type LockReport struct {
 	Pending   PendingKind
 	Write     Value // what a pending unlock or conversion would write
 	Block     Block // the holder's copy
+	Party     Party
 }
 
 // ImageResource is one resource of a tree image.
@@ -139,6 +157,7 @@ type ImageLock struct {
 	Hint      uint64
 	Arrival   uint64
 	Op        uint32
+	Party     Party
 }
 
 // Image is a whole tree, ready to be installed on a master. Locks stand in
@@ -163,4 +182,27 @@ type Info struct {
 	ConvertMode  mode.Mode // at the head of the conversion queue
 	WaitMode     mode.Mode // at the head of the waiting queue
 	Writes       uint32
+}
+
+// Wait is a request that waits in a queue, told by its owner.
+type Wait struct {
+	Lock    LockID
+	Op      uint32
+	Root    Root
+	Name    Name // below the root; empty for the root resource
+	Granted mode.Mode
+	Wanted  mode.Mode
+	Master  ProcID
+	Assign  uint64
+	Since   int64 // on the owner's clock, nanoseconds
+}
+
+// Obstacle is a lock that a waiting request waits for, told by their master.
+type Obstacle struct {
+	Proc   ProcID // owner of the lock
+	Lock   LockID
+	Op     uint32
+	Party  Party
+	Mode   mode.Mode // granted, or wanted by a request that is ahead in the queue
+	Queued bool      // ahead in the queue
 }

@@ -182,7 +182,7 @@ func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
 	a.im.Locks = append(a.im.Locks, proto.ImageLock{
 		Resource: res, Owner: owner, Lock: l.Lock,
 		Granted: granted, Requested: requested,
-		Flags: l.Flags, Held: held, Hint: l.Hint, Arrival: l.Arrival, Op: op,
+		Flags: l.Flags, Held: held, Hint: l.Hint, Arrival: l.Arrival, Op: op, Party: l.Party,
 	})
 }
 

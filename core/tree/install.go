@@ -41,7 +41,7 @@ func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, loc
 			return t, fmt.Errorf("image of tree %x: lock %d on resource %d", t.Digest, i, il.Resource)
 		}
 		l := lock(il)
-		l.Owner, l.ID = il.Owner, il.Lock
+		l.Owner, l.ID, l.Party = il.Owner, il.Lock, il.Party
 		l.Flags, l.Held = dlm.Flags(il.Flags), dlm.Flags(il.Held)
 		l.Hint, l.Op, l.Arrival = il.Hint, il.Op, il.Arrival
 		l.Granted, l.place = mode.None, Nowhere

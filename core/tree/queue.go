@@ -21,6 +21,7 @@ const (
 type Lock struct {
 	Owner proto.ProcID
 	ID    proto.LockID
+	Party proto.Party // whose lock it is in the search for deadlocks
 	Res   *Resource
 
 	next, prev *Lock

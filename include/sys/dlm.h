@@ -122,6 +122,8 @@ typedef unsigned int dlm_flags_t;
 typedef unsigned int dlm_nsid_t; /* a UID, a GID or 0 */
 typedef int dlm_nsp_t;           /* namespace handle, 1 to DLM_NSPROCMAX */
 typedef void *callback_arg_t;
+typedef unsigned long dlm_trans_id_t; /* a number that the program gives meaning to */
+typedef int dlm_rd_id_t;              /* recovery domain handle; 0 is none */
 
 /* Lock id, meaningful in its process only. All zero is no lock. */
 typedef struct dlm_lkid {
@@ -297,6 +299,28 @@ dlm_status_t dlm_quelock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen,
                          callback_arg_t notprm, callback_arg_t hint,
                          blk_callback_t blkrtn, uint_t timeout,
                          cpl_callback_t cplrtn);
+
+/*
+ * The same for transactions: with DLM_TXID_LOCAL or DLM_TXID_GLOBAL the lock is
+ * transaction tid's, not the process's, in the search for deadlocks. A local
+ * number means the same to all processes of this host, a global one to all.
+ * Conversions keep it. Without either flag tid is ignored. rdid is 0.
+ *
+ * Statuses of dlm_lock() and dlm_quelock(); DLM_BADPARAM for both flags at once.
+ */
+dlm_status_t dlm_locktp(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen,
+                        dlm_lkid_t *parid, dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode,
+                        dlm_valb_t *valb_p, dlm_flags_t flags,
+                        callback_arg_t notprm, callback_arg_t hint,
+                        blk_callback_t blkrtn, uint_t timeout,
+                        dlm_trans_id_t tid, dlm_rd_id_t rdid);
+dlm_status_t dlm_quelocktp(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen,
+                           dlm_lkid_t *parid, dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode,
+                           dlm_valb_t *valb_p, dlm_flags_t flags,
+                           callback_arg_t notprm, callback_arg_t hint,
+                           blk_callback_t blkrtn, uint_t timeout,
+                           cpl_callback_t cplrtn,
+                           dlm_trans_id_t tid, dlm_rd_id_t rdid);
 
 /*
  * Convert a granted lock to another mode. With DLM_VALB the value block is read

@@ -57,7 +57,10 @@ type Config struct {
 	Yield func()
 	// Map, if set, is told of the mapped memory. Children do not inherit it.
 	Map func(addr uintptr, n int)
-	Log *slog.Logger // nil: nothing is logged
+	// DeadlockWait is how long a request waits before the first search for a
+	// deadlock; 0: the default.
+	DeadlockWait time.Duration
+	Log          *slog.Logger // nil: nothing is logged
 
 	joinTimeout time.Duration // for tests
 }
@@ -74,6 +77,7 @@ type Node struct {
 	peers peers
 	local local
 	clock clock
+	alarm alarm
 	key   dirKey
 
 	me     atomic.Uint64             // ProcID, 0 until welcomed
@@ -136,6 +140,9 @@ func (n *Node) open() error {
 	}
 	n.peers.init()
 	n.proc = process.New((*world)(n), n.book)
+	if n.cfg.DeadlockWait > 0 {
+		n.proc.SetDeadlockWait(int64(n.cfg.DeadlockWait))
+	}
 	n.loop.Run(n.Flush)
 	n.seek(0)
 	limit := time.NewTimer(n.cfg.joinTimeout)

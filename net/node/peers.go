@@ -237,7 +237,7 @@ func (h *toMaster) Message(_ *link.Conn, m *proto.Msg) error {
 		h.n.refused(m.Text)
 		return errors.New("refused by a process")
 	}
-	if err := between(m, proto.KGranted, proto.KInfo); err != nil {
+	if err := between(m, proto.KGranted, proto.KWaiting); err != nil {
 		return err
 	}
 	h.n.proc.FromPeer(h.id, proto.ToOwner, m)
@@ -282,7 +282,7 @@ func (h *toOwner) Message(c *link.Conn, m *proto.Msg) error {
 	if h.id == 0 {
 		return h.connect(c, m)
 	}
-	if err := between(m, proto.KRequest, proto.KQuery); err != nil {
+	if err := between(m, proto.KRequest, proto.KVictim); err != nil {
 		return err
 	}
 	h.n.proc.FromPeer(h.id, proto.ToMaster, m)

@@ -22,6 +22,7 @@ struct command {
 	int under; /* the slot of the parent lock, plus 1; 0 for a root resource */
 	dlm_flags_t flags;
 	uint_t timeout, value;
+	dlm_trans_id_t tid;
 	int watch; /* with a blocking routine */
 	long hint;
 	char name[DLM_RESNAMELEN + 1];
@@ -103,12 +104,12 @@ static void puppet_do(dlm_nsp_t nsp, const struct command *c, struct reply *a)
 		s->valb = value_of(c->value);
 	switch (c->op) {
 	case OP_LOCK:
-		a->status = dlm_lock(nsp, name, len, parent, &s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s, hint,
-		                     blk, c->timeout);
+		a->status = dlm_locktp(nsp, name, len, parent, &s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s, hint,
+		                       blk, c->timeout, c->tid, 0);
 		break;
 	case OP_QUELOCK:
-		a->status = dlm_quelock(nsp, name, len, parent, &s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s,
-		                        hint, blk, c->timeout, puppet_completed);
+		a->status = dlm_quelocktp(nsp, name, len, parent, &s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s,
+		                          hint, blk, c->timeout, puppet_completed, c->tid, 0);
 		break;
 	case OP_CVT:
 		a->status = dlm_cvt(&s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s, hint, blk, c->timeout);

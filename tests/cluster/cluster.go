@@ -225,6 +225,15 @@ func (m *Member) Blocking(n *process.Notice) {
 	m.events = append(m.events, Event{Notice: &e})
 }
 
+// Now implements process.World; time stands still.
+func (m *Member) Now() int64 { return 0 }
+
+// Alarm implements process.World.
+func (m *Member) Alarm(int64) {}
+
+// Deadlock implements process.World.
+func (m *Member) Deadlock([]process.Link) {}
+
 // Discard implements process.World.
 func (m *Member) Discard(id proto.LockID) bool {
 	n := len(m.events)

@@ -121,7 +121,7 @@ func (s *sim) refusedOp(o *op, st dlm.Status) {
 	case dlm.NotQueued:
 		may = o.flags&dlm.NoQueue != 0
 	case dlm.Deadlock:
-		may = o.verb == askConvert && o.flags&dlm.NoDlckWt == 0
+		may = o.flags&dlm.NoDlckWt == 0 && (o.circular || o.verb == askConvert && o.told == 0)
 		s.counts[deadlocks]++
 	case dlm.Cancel:
 		may = o.verb == askConvert && o.cancels > 0

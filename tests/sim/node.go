@@ -28,6 +28,7 @@ type node struct {
 	locks  []*lk // not ended
 	byID   map[proto.LockID]*lk
 	undel  map[proto.LockID]bool // notices not yet delivered
+	alarm  int64                 // when to call Tick; 0: never
 }
 
 // peerQueues are the queues from one process to another.
@@ -49,6 +50,7 @@ func (s *sim) addNode() *node {
 		n.file.room = s.plan.journalRoom
 	}
 	n.p = process.New(n, n.file)
+	n.p.SetDeadlockWait(s.plan.patience)
 	s.nodes = append(s.nodes, n)
 	s.counts[joins]++
 	s.note("%s starts", n)
@@ -58,6 +60,7 @@ func (s *sim) addNode() *node {
 // step is one entry into n's core. If n is doomed it dies in it.
 func (s *sim) step(n *node, do func()) {
 	s.ticks++
+	s.clock++
 	s.mark(n)
 	n.events = n.events[:0]
 	if n.doomed {

@@ -35,6 +35,7 @@ type op struct {
 	cancels  int     // somebody tries to withdraw it
 	expired  bool
 	detached bool
+	circular bool       // it has been part of a deadlock
 	blk      bool       // with a blocking routine
 	told     int        // tick at which the owner learnt that it is queued
 	reached  bool       // the master has granted it, the owner does not know yet
@@ -224,12 +225,16 @@ func (s *sim) lockCall(n *node, parent *lk, root, name int, m mode.Mode, flags d
 	q.Token = o.token
 	l.ask = o
 	n.ops[o.token] = o
+	if s.percent(s.plan.transactions) {
+		q.Tx = uint64(1 + s.rng.IntN(3))
+		q.Flags |= dlm.TxidLocal
+	}
 	l.r.locks = append(l.r.locks, l)
 	n.locks = append(n.locks, l)
 	l.r.invoke(o)
 	var res process.Result
 	s.step(n, func() {
-		s.note("%s lock %s %s flags %x async %v", n, l.r.name, m, uint32(flags), q.Async)
+		s.note("%s lock %s %s flags %x tx %d async %v", n, l.r.name, m, uint32(q.Flags), q.Tx, q.Async)
 		n.p.Lock(&q, &res)
 		if n.doomed {
 			return

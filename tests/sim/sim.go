@@ -27,6 +27,7 @@ type sim struct {
 	plan  plan
 	steps int
 	ticks int // entries into some core
+	clock int64
 
 	nodes  []*node
 	byID   map[proto.ProcID]*node
@@ -68,6 +69,8 @@ type plan struct {
 	writers           int      // percent of requests for PW and EX
 	palette           mode.Set // modes asked for
 	pins              bool
+	patience          int64 // before a search for deadlocks
+	transactions      int   // percent of locks that belong to one
 	journalRoom       int
 	directoryRoom     int
 	slowDeath, slowUp int // how seldom deaths are noticed, connections made
@@ -102,6 +105,10 @@ func (s *sim) choosePlan() {
 		}
 	}
 	p.pins = r.IntN(3) == 0
+	p.patience = int64(5 + r.IntN(60))
+	if r.IntN(2) == 0 {
+		p.transactions = r.IntN(80)
+	}
 	p.journalRoom = 1 << 20
 	if r.IntN(12) == 0 {
 		p.journalRoom = 1 + r.IntN(4)
@@ -147,7 +154,9 @@ func Run(seed uint64, tracing bool) (out Outcome) {
 	for round := 0; round < s.plan.rounds; round++ {
 		s.trouble(s.calls + s.plan.calls)
 		s.calm()
+		s.search()
 		s.atRest()
+		s.noDeadlock()
 	}
 	s.releaseAll()
 	return out

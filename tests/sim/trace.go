@@ -30,6 +30,8 @@ const (
 	expiries
 	detaches
 	deadlocks
+	cyclesFound
+	cycleSteps
 	notices
 	journalFull
 	directoryFull
@@ -58,7 +60,9 @@ var countNames = [countEnd]string{
 	cancels:          "requests cancelled",
 	expiries:         "requests timed out",
 	detaches:         "requests abandoned by their thread",
-	deadlocks:        "conversion deadlocks",
+	deadlocks:        "requests refused to end a deadlock",
+	cyclesFound:      "cycles found by search",
+	cycleSteps:       "  requests in these",
 	notices:          "blocking notifications",
 	journalFull:      "journals found full",
 	directoryFull:    "directories found full",

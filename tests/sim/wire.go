@@ -119,6 +119,9 @@ func (s *sim) fromPeer(q *queue, m *proto.Msg) {
 			}
 			s.heard[key] = m.Op
 		}
+		if m.Kind == proto.KBlame {
+			s.markCycles()
+		}
 		n.p.FromPeer(q.from.id, role, m)
 	})
 }
@@ -133,6 +136,9 @@ func (s *sim) progress(calm bool) bool {
 		}
 	}
 	if (len(ready) == 0 || s.one(6)) && s.connect(calm) {
+		return true
+	}
+	if (len(ready) == 0 || s.one(8)) && s.ring() {
 		return true
 	}
 	if len(ready) == 0 {
