@@ -317,7 +317,11 @@ func (s *shard) standing(q *request) (*root, *tree.Lock) {
 			t = &l.Lock
 		}
 	} else {
-		t = r.foreign[owned{q.proc, q.Lock}]
+		// A request that its owner has yet to repeat to a new master must not be
+		// refused: the repetition would come for a lock that is gone.
+		if t = r.foreign[owned{q.proc, q.Lock}]; t != nil && !t.Heard {
+			t = nil
+		}
 	}
 	if t == nil || t.Op != q.Op || !t.Waiting() || t.Flags&dlm.NoDlckWt != 0 {
 		return nil, nil
@@ -537,7 +541,7 @@ func (p *Process) breakCycle(s *search) {
 	for i, q := range s.cycle {
 		o := &s.links[i]
 		links[i] = Link{
-			Waiter: q.proc, Root: q.Root, Name: q.Name, Granted: q.Granted, Wanted: q.Wanted, Victim: q == victim,
+			Waiter: q.proc, Lock: q.Lock, Root: q.Root, Name: q.Name, Granted: q.Granted, Wanted: q.Wanted, Victim: q == victim,
 			Holder: o.Proc, Holds: o.Mode, Queued: o.Queued,
 		}
 	}

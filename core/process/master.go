@@ -117,6 +117,7 @@ func (r *root) sendRefused(to proto.ProcID, m *proto.Msg, st dlm.Status) {
 
 // sendStanding answers a request that was done before (design §7).
 func (r *root) sendStanding(t *tree.Lock) {
+	t.Heard = true
 	if t.Place() == tree.InGranted {
 		r.sendGranted(t)
 		t.Res.Remind(t)
@@ -148,7 +149,7 @@ func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
 	if t.Party.Kind == proto.PartyProcess {
 		t.Party.ID = uint64(from)
 	}
-	t.Requested, t.Flags, t.Hint = m.Mode, dlm.Flags(m.Flags), m.Hint
+	t.Requested, t.Flags, t.Hint, t.Heard = m.Mode, dlm.Flags(m.Flags), m.Hint, true
 	switch st := r.tree.Request(t, parent, &m.Name); st {
 	case dlm.Synch:
 		r.foreign[key] = t
@@ -172,6 +173,7 @@ func (r *root) foreignConvert(from proto.ProcID, m *proto.Msg) {
 		r.sendStanding(t)
 		return
 	}
+	t.Heard = true
 	switch st := r.tree.Convert(t, &tree.Conversion{
 		Mode: m.Mode, Flags: dlm.Flags(m.Flags), Hint: m.Hint, Op: m.Op, Value: &m.Value,
 	}); st {

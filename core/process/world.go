@@ -48,6 +48,7 @@ type World interface {
 // Link is one step of a deadlock: a request and what it waits for.
 type Link struct {
 	Waiter  proto.ProcID
+	Lock    proto.LockID // of the waiter
 	Root    proto.Root
 	Name    proto.Name // below the root; empty for the root resource
 	Granted mode.Mode

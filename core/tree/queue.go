@@ -27,6 +27,7 @@ type Lock struct {
 	next, prev *Lock
 	place      Place
 	fresh      bool // granted by the scan in progress
+	Heard      bool // the owner has made, or repeated, the queued request to this master
 
 	Granted   mode.Mode
 	Requested mode.Mode // of the queued request; equal to Granted when none is queued

@@ -30,16 +30,34 @@ func (n *node) Deadlock(c []process.Link) {
 	s.counts[cyclesFound]++
 	s.counts[cycleSteps] += len(c)
 	s.note("   %s finds a deadlock of %d", n, len(c))
-	if victims := len(slices.DeleteFunc(slices.Clone(c), func(l process.Link) bool { return !l.Victim })); victims != 1 {
+	victims := 0
+	for _, k := range c {
+		if !k.Victim {
+			continue
+		}
+		victims++
+		if w := s.byID[k.Waiter]; !w.dead {
+			if l := w.byID[k.Lock]; l != nil && l.ask != nil {
+				l.ask.victim = true // its master may have refused it before its owner knows
+				l.r.withdrawing(l)
+			}
+		}
+	}
+	if victims != 1 {
 		s.fail("%s: a deadlock with %d victims", n, victims)
 	}
 }
 
-// ring lets some process search whose time has come.
-func (s *sim) ring() bool {
+// ring lets some process search whose time has come; in a calm, those only whose
+// time had come when it began, or they would go on for ever.
+func (s *sim) ring(calm bool) bool {
+	now := s.clock
+	if calm {
+		now = s.calmSince
+	}
 	var due []*node
 	for _, n := range s.nodes {
-		if n.running() && n.id != 0 && n.alarm != 0 && n.alarm <= s.clock {
+		if n.running() && n.id != 0 && n.alarm != 0 && n.alarm <= now {
 			due = append(due, n)
 		}
 	}

@@ -36,6 +36,7 @@ type op struct {
 	expired  bool
 	detached bool
 	circular bool       // it has been part of a deadlock
+	victim   bool       // somebody has chosen it
 	blk      bool       // with a blocking routine
 	told     int        // tick at which the owner learnt that it is queued
 	reached  bool       // the master has granted it, the owner does not know yet

@@ -23,11 +23,12 @@ type failure string
 
 // sim is one schedule.
 type sim struct {
-	rng   *rand.Rand
-	plan  plan
-	steps int
-	ticks int // entries into some core
-	clock int64
+	rng       *rand.Rand
+	plan      plan
+	steps     int
+	ticks     int // entries into some core
+	clock     int64
+	calmSince int64
 
 	nodes  []*node
 	byID   map[proto.ProcID]*node
@@ -220,6 +221,7 @@ func (s *sim) calm() {
 		for s.addNode().file.room <= 100 {
 		}
 	}
+	s.calmSince = s.clock
 	limit := s.steps + 50000
 	for s.progress(true) {
 		s.steps++

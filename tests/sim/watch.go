@@ -169,7 +169,7 @@ func (s *sim) look(t *tree.Resource) *reg {
 
 // withdrawn reports whether somebody tries to end o: its former master may have
 // done so and died before it could tell.
-func (o *op) withdrawn() bool { return o.cancels > 0 || o.expired || o.detached }
+func (o *op) withdrawn() bool { return o.cancels > 0 || o.expired || o.detached || o.victim }
 
 // inOrder compares a queue with what it was: whoever was granted stood before
 // all who still wait. A new master keeps the order of those that had been told;

@@ -138,7 +138,7 @@ func (s *sim) progress(calm bool) bool {
 	if (len(ready) == 0 || s.one(6)) && s.connect(calm) {
 		return true
 	}
-	if (len(ready) == 0 || s.one(8)) && s.ring() {
+	if (len(ready) == 0 || s.one(8)) && s.ring(calm) {
 		return true
 	}
 	if len(ready) == 0 {
