@@ -23,13 +23,12 @@ func (n *node) Alarm(at int64) {
 // Deadlock implements process.World.
 func (n *node) Deadlock(c []process.Link) {
 	s := n.s
-	if n.doomed {
-		return
+	if !n.doomed {
+		s.markCycles()
+		s.counts[cyclesFound]++
+		s.counts[cycleSteps] += len(c)
+		s.note("   %s finds a deadlock of %d", n, len(c))
 	}
-	s.markCycles()
-	s.counts[cyclesFound]++
-	s.counts[cycleSteps] += len(c)
-	s.note("   %s finds a deadlock of %d", n, len(c))
 	victims := 0
 	for _, k := range c {
 		if !k.Victim {
