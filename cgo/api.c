@@ -25,6 +25,7 @@ enum { SYSTEMWIDE, PER_USER, PER_GROUP };
 
 struct space {
 	int used;
+	int plain; /* joined with GODLM_JOIN_PLAIN */
 	uint32_t kind, id;
 };
 
@@ -93,14 +94,15 @@ static dlm_status_t choose_space(dlm_nsid_t nsid, dlm_flags_t flags, struct spac
 
 dlm_status_t dlm_nsjoin(dlm_nsid_t nsid, dlm_nsp_t *nsp, dlm_flags_t flags)
 {
-	struct space s = {0, 0, 0};
+	struct space s = {0, 0, 0, 0};
 	dlm_status_t st;
 	int free_handle = 0;
 
 	if (godlm_forked())
 		return DLM_ENOSYS;
-	if (flags & ~(DLM_USER | DLM_GROUP | DLM_JOIN_SAME_OK))
+	if (flags & ~(DLM_USER | DLM_GROUP | DLM_JOIN_SAME_OK | GODLM_JOIN_PLAIN))
 		return DLM_BADPARAM;
+	s.plain = (flags & GODLM_JOIN_PLAIN) != 0;
 	st = choose_space(nsid, flags, &s);
 	if (st == DLM_BADPARAM)
 		return st;
@@ -274,6 +276,7 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 	c.mode = rqmode;
 	c.space_kind = s ? s->kind : 0;
 	c.space_id = s ? s->id : 0;
+	c.plain = s ? s->plain : 0;
 	c.name_len = resnlen;
 	memcpy(c.name, resnam, resnlen);
 	c.notprm = (uint64_t)(uintptr_t)notprm;
@@ -575,4 +578,50 @@ dlm_status_t dlm_get_rsbinfo(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, d
 	memcpy(&out.valb, w.info.value, sizeof out.valb);
 	memcpy(rsbinfo, &out, sizeof out);
 	return DLM_SUCCESS;
+}
+
+dlm_status_t godlm_get_token(dlm_lkid_t *lkid_p, godlm_token_t *token)
+{
+	uint64_t epoch, number;
+	dlm_status_t st;
+
+	if (lkid_p == NULL || token == NULL)
+		return DLM_EFAULT;
+	if (!attached())
+		return DLM_NOTATTACHED;
+	godlm_enter();
+	st = (dlm_status_t)godlmgo_token(id_number(lkid_p), &epoch, &number);
+	godlm_leave();
+	if (st == DLM_SUCCESS) {
+		godlm_token_t t = {.epoch = epoch, .number = number};
+		memcpy(token, &t, sizeof t);
+	}
+	return st;
+}
+
+dlm_status_t godlm_get_blockers(dlm_lkid_t *lkid_p, char *text, size_t size, size_t *length)
+{
+	struct godlm_call c;
+	struct waiter w;
+	size_t n;
+
+	if (lkid_p == NULL || (text == NULL && size > 0))
+		return DLM_EFAULT;
+	if (!attached())
+		return DLM_NOTATTACHED;
+	c.lock = id_number(lkid_p);
+	godlm_enter();
+	start_waiter(&w, &c);
+	godlmgo_blockers(&c);
+	if (c.status == GODLM_PENDING) {
+		c.lock = 0; /* a question, not the lock's request */
+		finish(&w, &c, 0);
+	}
+	if (c.status == DLM_SUCCESS) {
+		n = godlmgo_describe(c.token, text, size);
+		if (length)
+			*length = n;
+	}
+	godlm_leave();
+	return (dlm_status_t)c.status;
 }

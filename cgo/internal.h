@@ -24,6 +24,7 @@ struct godlm_call {
 	uint64_t tid;
 	uint32_t timeout;
 	int32_t async;
+	int32_t plain;   /* never say that the value block is not valid */
 	int32_t status; /* out; GODLM_PENDING: wait */
 	int32_t read;   /* out: value is the resource's */
 };
@@ -61,5 +62,6 @@ void godlm_push_completion(uint64_t lock, int32_t status, uint64_t notprm, uint6
                            uint64_t valb, const uint8_t *value /* null: none */);
 void godlm_push_blocking(uint64_t lock, uint32_t mode, uint64_t notprm, uint64_t hint, uint64_t blkrtn);
 int godlm_discard_blocking(uint64_t lock);
+void godlm_push_lost(void);
 
 #endif

@@ -23,6 +23,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -187,7 +188,7 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 	defer guard(&c.status)
 	n := current.Load()
 	q := process.LockRequest{
-		Space: space(c), Name: name(c), Parent: proto.LockID(c.parent), Mode: mode.Mode(c.mode),
+		Space: space(c), Name: name(c), Parent: proto.LockID(c.parent), Mode: mode.Mode(c.mode), Plain: c.plain != 0,
 		Flags: dlm.Flags(c.flags), Tx: uint64(c.tid), User: user(c), Token: uint64(c.token), Async: c.async != 0,
 	}
 	if q.Async {
@@ -307,6 +308,48 @@ func godlmgo_lock_info(id C.uint64_t, out *C.struct_godlm_lock_info) (st C.int32
 	}
 	*(*[proto.MaxName]byte)(unsafe.Pointer(&out.name)) = l.Name.Buf
 	return C.int32_t(status)
+}
+
+//export godlmgo_token
+func godlmgo_token(id C.uint64_t, epoch, number *C.uint64_t) (st C.int32_t) {
+	defer guard(&st)
+	t, status := current.Load().Process().Token(proto.LockID(id))
+	*epoch, *number = C.uint64_t(t.Assign), C.uint64_t(t.Seq)
+	return C.int32_t(status)
+}
+
+// blamed keeps the answers to godlmgo_blockers until godlmgo_describe fetches them.
+var blamed sync.Map // token -> []proto.Obstacle
+
+//export godlmgo_blockers
+func godlmgo_blockers(c *C.struct_godlm_call) {
+	defer guard(&c.status)
+	n := current.Load()
+	var r process.Result
+	n.Process().Blockers(proto.LockID(c.lock), uint64(c.token), &r)
+	n.Flush()
+	answer(c, &r)
+	if r.Status == dlm.Success {
+		blamed.Store(uint64(c.token), r.Obstacles)
+	}
+}
+
+// godlmgo_describe writes the text about blockers, with a final 0, and returns how
+// long it is without that.
+//
+//export godlmgo_describe
+func godlmgo_describe(token C.uint64_t, out *C.char, room C.size_t) (length C.size_t) {
+	defer guard(nil)
+	v, ok := blamed.LoadAndDelete(uint64(token))
+	text := ""
+	if ok {
+		text = current.Load().Describe(v.([]proto.Obstacle))
+	}
+	if room > 0 {
+		dst := unsafe.Slice((*byte)(unsafe.Pointer(out)), int(room))
+		dst[copy(dst[:room-1], text)] = 0
+	}
+	return C.size_t(len(text))
 }
 
 //export godlmgo_resource_info

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -27,7 +28,7 @@ struct entry {
 	uint64_t notprm, hint, routine, valb;
 	int32_t status; /* of a completion */
 	uint32_t mode;  /* of a blocking notice */
-	int blocking, discarded, with_value;
+	int blocking, discarded, with_value, lost;
 	uint8_t value[32];
 };
 
@@ -204,6 +205,36 @@ void godlm_push_blocking(uint64_t lock, uint32_t mode, uint64_t notprm, uint64_t
 	godlm_thread.inside--;
 }
 
+static void (*volatile lost_handler)(void *);
+static void *volatile lost_arg;
+
+void godlm_push_lost(void)
+{
+	const char *what = getenv("GODLM_ON_LOST");
+	if (what && strcmp(what, "abort") == 0)
+		abort();
+	godlm_thread.inside++;
+	pthread_mutex_lock(&mutex);
+	struct entry *e = new_entry();
+	if (e) {
+		e->lost = 1;
+		append(e);
+	}
+	pthread_mutex_unlock(&mutex);
+	announce();
+	godlm_thread.inside--;
+}
+
+void godlm_set_lost_handler(void (*handler)(void *), void *arg)
+{
+	godlm_enter();
+	pthread_mutex_lock(&mutex);
+	lost_arg = arg;
+	lost_handler = handler;
+	pthread_mutex_unlock(&mutex);
+	godlm_leave();
+}
+
 int godlm_discard_blocking(uint64_t lock)
 {
 	int found = 0;
@@ -250,6 +281,11 @@ static int pop(struct entry *out)
 static void run(struct entry *e)
 {
 	dlm_lkid_t id = {.seqn = (uint32_t)(e->lock >> 32), .hndl = (uint32_t)e->lock};
+	if (e->lost) {
+		if (lost_handler)
+			lost_handler(lost_arg);
+		return;
+	}
 	if (e->blocking) {
 		godlm_enter();
 		godlmgo_delivered(e->lock);

@@ -6,6 +6,7 @@ package main
 import "C"
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,9 @@ type sink struct{}
 func (sink) Complete(c *process.Completion) {
 	v := (*C.uint8_t)(unsafe.Pointer(&c.Value))
 	if !c.Async {
+		if c.Obstacles != nil {
+			blamed.Store(c.Token, slices.Clone(c.Obstacles))
+		}
 		if c.Info.Exists {
 			n := info(&c.Info)
 			C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), 0, nil, &n)
@@ -49,6 +53,9 @@ func (sink) Blocking(n *process.Notice) {
 	C.godlm_push_blocking(C.uint64_t(n.Lock), C.uint32_t(n.Mode), C.uint64_t(n.User.NotPrm),
 		C.uint64_t(n.Hint), C.uint64_t(n.User.BlkRtn))
 }
+
+// Lost implements node.Sink.
+func (sink) Lost() { C.godlm_push_lost() }
 
 // Discard implements node.Sink.
 func (sink) Discard(id proto.LockID) bool {

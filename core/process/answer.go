@@ -19,7 +19,7 @@ func (s *shard) take(l *lock, b *proto.Block, atOnce bool, c *Completion) {
 	if flags&dlm.ValB != 0 {
 		move := mode.OnConvert(l.granted, a.mode)
 		wrote := move == mode.Write && flags&dlm.InvValBlk == 0 // whatever became of the block since
-		if !b.Valid && !wrote {
+		if !b.Valid && !wrote && !l.plain {
 			c.Status += dlm.SuccValNotValid - dlm.Success
 		}
 		if move == mode.Read {
@@ -32,6 +32,9 @@ func (s *shard) take(l *lock, b *proto.Block, atOnce bool, c *Completion) {
 		s.discardNotice(l)
 	}
 }
+
+// fence notes the token of a grant that was decided here.
+func (l *lock) fence() { l.token = proto.Stamp{Assign: l.root.assign, Seq: l.Token} }
 
 // granted answers a request that had been pending.
 func (s *shard) granted(l *lock, b *proto.Block) {
@@ -166,6 +169,7 @@ func (p *Process) fromMaster(from proto.ProcID, m *proto.Msg) {
 	switch m.Kind {
 	case proto.KGranted:
 		if current {
+			l.token = proto.Stamp{Assign: m.Assign, Seq: m.Token}
 			s.granted(l, &m.Block)
 		}
 	case proto.KQueued:

@@ -38,6 +38,8 @@ const (
 	// maxBackoff bounds the time between searches for one request, in units of
 	// the first wait.
 	maxBackoff = 32
+	// huntMark distinguishes the numbers of searches from those of single questions.
+	huntMark = 1 << 31
 	// maxGraph bounds the requests and parties that one search looks at.
 	maxGraph = 10000
 )
@@ -217,7 +219,7 @@ func (p *Process) nextSearch() {
 		}
 		h.number++
 		s := &search{
-			number: h.number, began: p.world.Now(), party: party,
+			number: h.number | huntMark, began: p.world.Now(), party: party,
 			known: map[reqKey]*request{first.key(): first}, visited: map[proto.Party]*visit{},
 		}
 		h.now = s
@@ -285,7 +287,7 @@ func (p *Process) pursue(s *search) {
 		case q.to != p.me:
 			p.putQuestion(s, &q)
 		case q.blame != nil:
-			p.learnObstacles(s, q.blame.key(), q.blame.Assign, p.obstacles(q.blame))
+			p.learnObstacles(s, q.blame.key(), q.blame.Assign, p.obstacles(q.blame, false))
 		default:
 			p.learnWaits(s, p.me, q.party, p.waitsOf(q.party))
 		}
@@ -323,19 +325,20 @@ func (s *shard) standing(q *request) (*root, *tree.Lock) {
 			t = nil
 		}
 	}
-	if t == nil || t.Op != q.Op || !t.Waiting() || t.Flags&dlm.NoDlckWt != 0 {
+	if t == nil || t.Op != q.Op || !t.Waiting() {
 		return nil, nil
 	}
 	return r, t
 }
 
-// obstacles is what a request waits for, in a tree mastered here.
-func (p *Process) obstacles(q *request) []proto.Obstacle {
+// obstacles is what a request waits for, in a tree mastered here. all: also what
+// does not count in the search.
+func (p *Process) obstacles(q *request, all bool) []proto.Obstacle {
 	s := p.shardOf(&q.Root)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, t := s.standing(q); t != nil {
-		return t.Obstacles(nil)
+		return t.Obstacles(all)
 	}
 	return nil
 }
@@ -364,7 +367,8 @@ func (p *Process) question(from proto.ProcID, m *proto.Msg) {
 		a.Waits = p.waitsOf(m.Party)
 	} else {
 		a = proto.Msg{Kind: proto.KBlamed, Search: m.Search, Assign: m.Assign, Proc: m.Proc, Lock: m.Lock, Op: m.Op}
-		a.Obstacles = p.obstacles(&request{proc: m.Proc, Wait: proto.Wait{Lock: m.Lock, Op: m.Op, Root: m.Root, Assign: m.Assign}})
+		a.Obstacles = p.obstacles(&request{proc: m.Proc, Wait: proto.Wait{Lock: m.Lock, Op: m.Op, Root: m.Root, Assign: m.Assign}},
+			m.Search&huntMark == 0)
 	}
 	p.world.Send(from, proto.ToOwner, &a)
 }
@@ -409,6 +413,15 @@ func (p *Process) running(number uint32) *search {
 }
 
 func (p *Process) blamed(_ proto.ProcID, m *proto.Msg) {
+	if m.Search&huntMark == 0 {
+		s := &p.shards[m.Search&(shardCount-1)]
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if q := s.queries[m.Search]; q != nil {
+			s.answerBlame(q, m.Obstacles)
+		}
+		return
+	}
 	if s := p.running(m.Search); s != nil {
 		p.learnObstacles(s, reqKey{m.Proc, m.Lock, m.Op}, m.Assign, m.Obstacles)
 		p.pursue(s)

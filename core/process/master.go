@@ -99,7 +99,7 @@ func (r *root) reply(to proto.ProcID, a *proto.Msg) {
 
 func (r *root) sendGranted(t *tree.Lock) {
 	a := r.answer(proto.KGranted, t.ID, t.Op)
-	a.Mode, a.Arrival, a.Block = t.Granted, t.Arrival, t.Res.Block
+	a.Mode, a.Arrival, a.Token, a.Block = t.Granted, t.Arrival, t.Token, t.Res.Block
 	r.reply(t.Owner, a)
 }
 

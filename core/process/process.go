@@ -75,8 +75,10 @@ type lock struct {
 	granted mode.Mode
 	held    uint32 // dlm.Flags of the granted request
 	block   proto.Block
-	user    User      // of the granted request
-	noticed mode.Mode // of the undelivered blocking notification
+	token   proto.Stamp // fencing token of the latest grant of PW or EX
+	plain   bool        // says nothing of value blocks that are not valid
+	user    User        // of the granted request
+	noticed mode.Mode   // of the undelivered blocking notification
 
 	ask     ask
 	unlock  unlocking

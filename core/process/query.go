@@ -10,7 +10,8 @@ import (
 	"github.com/godlm/godlm/core/tree"
 )
 
-// query is an unanswered question about a resource.
+// query is an unanswered question about a resource, or about what a lock waits
+// for.
 type query struct {
 	number uint32
 	root   *root
@@ -18,6 +19,76 @@ type query struct {
 	parent proto.LockID
 	name   proto.Name
 	token  uint64
+	lock   proto.LockID // what does it wait for? 0: a question about a resource
+}
+
+// Token is the fencing token of a lock held in PW or EX (design §4).
+func (p *Process) Token(id proto.LockID) (proto.Stamp, dlm.Status) {
+	if p.lost.Load() {
+		return proto.Stamp{}, dlm.Lost
+	}
+	s := p.shardOfLock(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lookup(id)
+	switch {
+	case l == nil || l.unlock.active:
+		return proto.Stamp{}, dlm.IvLockID
+	case l.granted == mode.None:
+		return proto.Stamp{}, dlm.CvtUngrant
+	case !mode.Writer(l.granted):
+		return proto.Stamp{}, dlm.BadParam
+	}
+	return l.token, dlm.Success
+}
+
+// Blockers lists what an own lock waits for, asking its master if need be: nothing
+// when it does not wait.
+func (p *Process) Blockers(id proto.LockID, token uint64, res *Result) {
+	*res = Result{}
+	if p.lost.Load() {
+		res.Status = dlm.Lost
+		return
+	}
+	s := p.shardOfLock(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lookup(id)
+	if l == nil || l.unlock.active {
+		res.Status = dlm.IvLockID
+		return
+	}
+	if l.ask.kind == proto.PendingNothing || !l.ask.waited {
+		return
+	}
+	r := l.root
+	q := s.newQuery(r, token)
+	q.lock = id
+	if r.where == local {
+		res.Obstacles = l.Obstacles(true)
+		return
+	}
+	s.await(q, res)
+}
+
+func (s *shard) newQuery(r *root, token uint64) *query {
+	s.lastQ++
+	return &query{number: (s.lastQ<<shardBits | s.index) &^ huntMark, root: r, token: token}
+}
+
+// await sends a question to the master, when it is known.
+func (s *shard) await(q *query, res *Result) {
+	r := q.root
+	s.queries[q.number] = q
+	res.Status = dlm.Pending
+	r.queries = append(r.queries, q)
+	if r.where == remote {
+		r.sendQuery(q)
+		return
+	}
+	if r.asked == lookupNone {
+		r.lookAgain()
+	}
 }
 
 // LockInfo describes an own lock.
@@ -79,8 +150,8 @@ func (p *Process) ResourceInfo(space proto.Namespace, name proto.Name, parent pr
 	} else {
 		r = s.root(&key)
 	}
-	s.lastQ++
-	q := &query{number: s.lastQ<<shardBits | s.index, root: r, below: parent != 0, parent: parent, name: name, token: token}
+	q := s.newQuery(r, token)
+	q.below, q.parent, q.name = parent != 0, parent, name
 	if r.where == local {
 		res.Info = r.describeOwn(q)
 		if !res.Info.Exists {
@@ -88,16 +159,7 @@ func (p *Process) ResourceInfo(space proto.Namespace, name proto.Name, parent pr
 		}
 		return
 	}
-	s.queries[q.number] = q
-	res.Status = dlm.Pending
-	r.queries = append(r.queries, q)
-	if r.where == remote {
-		r.sendQuery(q)
-		return
-	}
-	if r.asked == lookupNone {
-		r.lookAgain()
-	}
+	s.await(q, res)
 }
 
 func (r *root) describeOwn(q *query) proto.Info {
@@ -109,15 +171,39 @@ func (r *root) describeOwn(q *query) proto.Info {
 }
 
 func (r *root) sendQuery(q *query) {
+	if q.lock != 0 {
+		r.sendBlame(q)
+		return
+	}
 	m := r.shard.compose(proto.KQuery)
 	m.Assign, m.Root, m.Parent, m.Name, m.Op = r.assign, r.key, q.parent, q.name, q.number
 	r.shard.p.world.Send(r.master, proto.ToMaster, m)
 }
 
+func (r *root) sendBlame(q *query) {
+	s := r.shard
+	l := s.lookup(q.lock)
+	if l == nil {
+		s.answerBlame(q, nil)
+		return
+	}
+	m := s.compose(proto.KBlame)
+	m.Assign, m.Root, m.Proc, m.Lock, m.Op, m.Search = r.assign, r.key, s.p.me, q.lock, uint32(l.ask.op), q.number
+	s.p.world.Send(r.master, proto.ToMaster, m)
+}
+
 // carryQuery puts an unanswered question to the master that is known now.
 func (r *root) carryQuery(q *query) {
-	if r.where == local {
+	switch {
+	case r.where == local && q.lock == 0:
 		r.shard.answerQuery(q, r.describeOwn(q))
+		return
+	case r.where == local:
+		var list []proto.Obstacle
+		if l := r.shard.lookup(q.lock); l != nil && l.Res != nil {
+			list = l.Obstacles(true)
+		}
+		r.shard.answerBlame(q, list)
 		return
 	}
 	r.queries = append(r.queries, q)
@@ -126,14 +212,25 @@ func (r *root) carryQuery(q *query) {
 	}
 }
 
-func (s *shard) answerQuery(q *query, n proto.Info) {
+// settled takes a question off the lists.
+func (s *shard) settled(q *query) {
 	delete(s.queries, q.number)
-	for i, x := range q.root.queries {
-		if x == q {
-			q.root.queries = append(q.root.queries[:i], q.root.queries[i+1:]...)
-			break
-		}
+	q.root.queries = slices.DeleteFunc(q.root.queries, func(x *query) bool { return x == q })
+}
+
+func (s *shard) answerBlame(q *query, list []proto.Obstacle) {
+	s.settled(q)
+	s.done = Completion{Token: q.token, Obstacles: list}
+	s.p.world.Complete(&s.done)
+	s.done.Obstacles = nil
+}
+
+func (s *shard) answerQuery(q *query, n proto.Info) {
+	if q.lock != 0 { // no master, so nobody in its way
+		s.answerBlame(q, nil)
+		return
 	}
+	s.settled(q)
 	st := dlm.Success
 	if !n.Exists {
 		st = dlm.ENoEnt

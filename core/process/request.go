@@ -53,6 +53,9 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 	if parent != nil {
 		l.parent, l.depth, l.name = parent, parent.depth+1, q.Name
 		parent.children++
+		l.plain = parent.plain
+	} else {
+		l.plain = q.Plain
 	}
 	switch {
 	case q.Flags&dlm.TxidLocal != 0:
@@ -141,6 +144,7 @@ func (s *shard) inline(l *lock, res *Result) {
 	}
 	settle := l.ask.kind == proto.PendingConvert
 	tr := l.Res
+	l.fence()
 	if l.ask.async && dlm.Flags(l.ask.flags)&dlm.SyncSts == 0 {
 		s.granted(l, &tr.Block)
 		res.Status = dlm.Pending

@@ -259,6 +259,7 @@ func (r *root) greet() {
 func (r *root) Granted(t *tree.Lock) {
 	if t.Owner == r.shard.p.me {
 		if l := r.shard.lookup(t.ID); l != nil {
+			l.fence()
 			r.shard.granted(l, &t.Res.Block)
 		}
 		return

@@ -16,6 +16,7 @@ func (r *root) carryAsk(l *lock) {
 	}
 	if l.Res != nil && l.Op == uint32(l.ask.op) {
 		if l.Place() == tree.InGranted {
+			l.fence()
 			s.granted(l, &l.Res.Block)
 			if l.Res != nil {
 				l.Res.Remind(&l.Lock)
@@ -32,6 +33,7 @@ func (r *root) carryAsk(l *lock) {
 	case dlm.Synch:
 		tr := l.Res
 		settle := l.ask.kind == proto.PendingConvert
+		l.fence()
 		s.granted(l, &tr.Block)
 		if settle {
 			tr.Settle()

@@ -69,6 +69,8 @@ type Completion struct {
 	Value  proto.Value
 	User   User       // of the completed request (async only)
 	Info   proto.Info // of a query
+
+	Obstacles []proto.Obstacle // of a query by Blockers; valid during the call
 }
 
 // Notice is a blocking notification.
@@ -110,6 +112,7 @@ type LockRequest struct {
 	Name   proto.Name
 	Parent proto.LockID // 0: root lock
 	Mode   mode.Mode
+	Plain  bool // of a root lock: never answer that the value block is not valid
 	Flags  dlm.Flags
 	Tx     uint64 // with dlm.TxidLocal or dlm.TxidGlobal
 	User   User
@@ -144,6 +147,8 @@ type Result struct {
 	Read   bool
 	Value  proto.Value
 	Info   proto.Info
+
+	Obstacles []proto.Obstacle
 }
 
 // State is the state of a lock as dlm_lkinfo_t tells it.

@@ -22,7 +22,7 @@ var (
 // arity is the number of array elements of each kind, the kind included.
 var arity = [256]uint8{
 	KRequest: 12, KConvert: 9, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
-	KGranted: 8, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13, KBlamed: 7, KWaiting: 5,
+	KGranted: 9, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13, KBlamed: 7, KWaiting: 5,
 	KHello: 4, KLookup: 4, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3,
 	KWelcome: 3, KView: 3, KMaster: 4, KInstall: 6, KActivate: 3, KReject: 2,
 	KConnect: 3,
@@ -81,6 +81,7 @@ func Append(dst []byte, m *Msg) []byte {
 		b = appendUint(b, uint64(m.Op))
 		b = append(b, byte(m.Mode))
 		b = appendUint(b, m.Arrival)
+		b = appendUint(b, m.Token)
 		b = appendBlock(b, &m.Block)
 	case KQueued:
 		b = appendUint(b, m.Assign)
@@ -166,6 +167,7 @@ func Parse(b []byte, m *Msg) error {
 		m.Op = d.u32()
 		m.Mode = d.mode()
 		m.Arrival = d.u64()
+		m.Token = d.u64()
 		d.block(&m.Block)
 	case KQueued:
 		m.Assign = d.u64()

@@ -72,7 +72,7 @@ func fieldsOf(m *Msg) ([]any, bool) {
 	case KCancel:
 		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Flags)}, true
 	case KGranted:
-		return []any{m.Assign, uint64(m.Lock), uint64(m.Op), uint64(m.Mode), m.Arrival, m.Block.Value[:],
+		return []any{m.Assign, uint64(m.Lock), uint64(m.Op), uint64(m.Mode), m.Arrival, m.Token, m.Block.Value[:],
 			[]any{m.Block.Stamp.Assign, m.Block.Stamp.Seq, m.Block.Valid}}, true
 	case KQueued:
 		return []any{m.Assign, uint64(m.Lock), uint64(m.Op), m.Arrival}, true

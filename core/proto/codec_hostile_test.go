@@ -40,7 +40,7 @@ func before() map[string][]byte {
 		"image":          head(KInstall),
 		"resources":      append(head(KInstall, root...), 1, 1),
 		"locks":          append(head(KInstall, root...), 1, 1, 0x90),
-		"block":          head(KGranted, 1, 1, 1, 1, 1),
+		"block":          head(KGranted, 1, 1, 1, 1, 1, 1),
 	}
 }
 
@@ -84,7 +84,7 @@ func TestFieldsOutOfRange(t *testing.T) {
 		return cat([]byte{0x97, byte(KUnlock), 1}, root, []byte{1, 1, 0}, value)
 	}
 	granted := func(valid byte) []byte {
-		return cat([]byte{0x98, byte(KGranted), 1, 1, 1, byte(mode.PR), 1}, bin(32), []byte{0x93, 1, 1, valid})
+		return cat([]byte{0x90 | arity[KGranted], byte(KGranted), 1, 1, 1, byte(mode.PR), 1, 1}, bin(32), []byte{0x93, 1, 1, valid})
 	}
 	request := func(parent byte, name []byte) []byte {
 		return cat([]byte{0x90 | arity[KRequest], byte(KRequest), 1}, root, []byte{1, 1, parent}, name, []byte{1, 0, 0, 0, 0})

@@ -40,7 +40,7 @@ func random(r *rand.Rand, k Kind) *Msg {
 	root := Root{Namespace{NamespaceKind(r.IntN(3)), uint32(num())}, name()}
 	m := &Msg{
 		Kind: k, Mode: md(), Flags: uint32(num()), Op: uint32(num()), Status: int32(num()), Assign: num(), View: num(),
-		Hint: num(), Arrival: num(), Proc: ProcID(num()), Lock: LockID(num()), Parent: LockID(num() | 1), Party: party(), Search: uint32(num()),
+		Hint: num(), Arrival: num(), Token: num(), Proc: ProcID(num()), Lock: LockID(num()), Parent: LockID(num() | 1), Party: party(), Search: uint32(num()),
 		Root: root, Name: name(), Value: value(), Block: block(), Text: "some text",
 		Info: Info{r.IntN(2) == 0, block(), uint32(num()), uint32(num()), uint32(num()), uint32(num()), md(), md(), md(), uint32(num())},
 	}

@@ -30,7 +30,7 @@ const (
 
 // Master to owner.
 const (
-	KGranted   Kind = 16 + iota // Assign Lock Op Mode Arrival Block
+	KGranted   Kind = 16 + iota // Assign Lock Op Mode Arrival Token Block
 	KQueued                     // Assign Lock Op Arrival
 	KRefused                    // Assign Lock Op Status
 	KUnlocked                   // Assign Lock Op
@@ -91,6 +91,7 @@ type Msg struct {
 	View    uint64
 	Hint    uint64
 	Arrival uint64
+	Token   uint64 // fencing token of a grant of PW or EX, with Assign; else 0
 	Proc    ProcID
 	Lock    LockID
 	Parent  LockID

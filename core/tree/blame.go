@@ -9,18 +9,19 @@ import (
 // Waiting reports whether l stands in a queue.
 func (l *Lock) Waiting() bool { return l.place == InConverting || l.place == InWaiting }
 
-// Obstacles appends what l, queued, waits for: locks whose granted mode is in its
-// way, and requests ahead of it, since queues are strict (spec §10). One for each
-// party is enough, and a party does not wait for its own requests in a queue: it
-// is their holders that it waits for.
-func (l *Lock) Obstacles(out []proto.Obstacle) []proto.Obstacle {
+// Obstacles is what l, queued, waits for: locks whose granted mode is in its way,
+// and requests ahead of it, since queues are strict (spec §10). In the search for
+// deadlocks one for each party is enough, DLM_NODLCKBLK counts, and a party does
+// not wait for its own requests in a queue: it is their holders that it waits for.
+// With all there is no exception.
+func (l *Lock) Obstacles(all bool) (out []proto.Obstacle) {
 	if !l.Waiting() {
-		return out
+		return nil
 	}
 	r := l.Res
 	seen := map[proto.Party]bool{}
 	add := func(o *Lock, m mode.Mode, queued bool) {
-		if seen[o.Party] {
+		if seen[o.Party] && !all {
 			return
 		}
 		seen[o.Party] = true
@@ -28,7 +29,7 @@ func (l *Lock) Obstacles(out []proto.Obstacle) []proto.Obstacle {
 	}
 	for _, q := range [...]*Lock{r.granted.head, r.converting.head} {
 		for o := q; o != nil; o = o.next {
-			if o != l && o.Held&dlm.NoDlckBlk == 0 && o.blocks(l.Requested) {
+			if o != l && (all || o.Held&dlm.NoDlckBlk == 0) && o.blocks(l.Requested) {
 				add(o, o.Granted, false)
 			}
 		}
@@ -38,7 +39,7 @@ func (l *Lock) Obstacles(out []proto.Obstacle) []proto.Obstacle {
 			if o == l {
 				return out
 			}
-			if o.Party != l.Party {
+			if all || o.Party != l.Party {
 				add(o, o.Requested, true)
 			}
 		}

@@ -51,6 +51,7 @@ func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, loc
 		}
 		if il.Granted != mode.None {
 			r.hold(l, il.Granted)
+			t.fence(l)
 		}
 		l.Requested = il.Requested
 		switch {

@@ -36,6 +36,7 @@ type Lock struct {
 	Hint      uint64    // of the latest request
 	Op        uint32    // operation number of the latest request
 	Arrival   uint64    // order in which queued requests were queued
+	Token     uint64    // fencing token under the tree's assignment; 0 below PW
 }
 
 // Place is the queue on which l stands.

@@ -148,6 +148,17 @@ func (r *Resource) grant(l *Lock) {
 	r.place(l, InGranted)
 	r.hold(l, l.Requested)
 	l.Held = l.Flags
+	r.tree.fence(l)
+}
+
+// fence gives l, just granted, a fencing token if it may write. Tokens are taken
+// from the stamps' counter, so they only grow, whatever becomes of the tree.
+func (t *Tree) fence(l *Lock) {
+	l.Token = 0
+	if mode.Writer(l.Granted) {
+		t.seq++
+		l.Token = t.seq
+	}
 }
 
 // Conversion is a request to change a granted lock.

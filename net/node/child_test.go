@@ -45,6 +45,7 @@ func newProgram(dir string, timeout time.Duration) (*program, error) {
 func (p *program) Complete(c *process.Completion) { p.done <- *c }
 func (p *program) Blocking(n *process.Notice)     { p.notices <- *n }
 func (p *program) Discard(proto.LockID) bool      { return true }
+func (p *program) Lost()                          {}
 
 // do runs one command and gives its answer:
 //

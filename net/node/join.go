@@ -145,6 +145,7 @@ func (n *Node) refused(why string) {
 	}
 	n.log.Error("declared dead; all locks are lost", "reason", why)
 	n.proc.Lost()
+	n.cfg.Sink.Lost()
 	go n.leaveAll(false) // not in a handler, whose end it waits for
 }
 

@@ -41,6 +41,8 @@ type Sink interface {
 	Complete(*process.Completion)
 	Blocking(*process.Notice)
 	Discard(proto.LockID) bool
+	// Lost says that all locks are lost; requests have been answered.
+	Lost()
 }
 
 // Config says how to open a node.

@@ -191,6 +191,7 @@ func (c *caller) Complete(p *process.Completion) {
 }
 func (c *caller) Blocking(*process.Notice)  {}
 func (c *caller) Discard(proto.LockID) bool { return true }
+func (c *caller) Lost()                     {}
 
 func (c *caller) wait(events []unix.EpollEvent) {
 	for {

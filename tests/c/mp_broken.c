@@ -32,6 +32,14 @@ static int shut(const char *to)
 	return n;
 }
 
+static int handled;
+
+static void on_lost(void *arg)
+{
+	ASSERT_STR(arg, "lost");
+	handled++;
+}
+
 static void *waiting(void *arg)
 {
 	dlm_lkid_t id;
@@ -56,6 +64,7 @@ static void victim_main(struct role *r, void *arg)
 {
 	const char *to = arg;
 	pthread_t t;
+	godlm_set_lost_handler(on_lost, "lost");
 	nsp = join();
 	ASSERT_ST(take(nsp, "written", &held, DLM_EXMODE, NULL, 0), DLM_SUCCESS);
 	dlm_valb_t one = value_of(1);
@@ -67,6 +76,9 @@ static void victim_main(struct role *r, void *arg)
 		ASSERT_EQ(shut(to), 1);
 	pthread_join(t, NULL);
 	lost_everything();
+	ASSERT(readable(godlm_event_fd(), DEADLINE_MS));
+	ASSERT_EQ(dlm_notify(), 1);
+	ASSERT_EQ(handled, 1);
 	tell(r, 'l');
 	hear(r, 'q');
 }
@@ -141,6 +153,34 @@ static void broken(char *of_victim, int by_master)
 	finish_role(&agent);
 }
 
+/* GODLM_ON_LOST=abort: the process is gone before it can do more. */
+static void aborting_main(struct role *r, void *arg)
+{
+	dlm_lkid_t id;
+	(void)arg;
+	setenv("GODLM_ON_LOST", "abort", 1);
+	nsp = join();
+	ASSERT_ST(take(nsp, "written", &id, DLM_EXMODE, NULL, 0), DLM_SUCCESS);
+	tell(r, 'h');
+	hear(r, 's');
+	ASSERT_EQ(shut("agent.sock"), 1);
+	for (;;)
+		pause();
+}
+
+static void aborted(void)
+{
+	struct role agent = fork_role(agent_main, NULL);
+	hear(&agent, 'a');
+	struct role p = fork_role(aborting_main, NULL);
+	hear(&p, 'h');
+	tell(&p, 's');
+	int status = await_end(&p);
+	ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+	tell(&agent, 'q');
+	finish_role(&agent);
+}
+
 int main(void)
 {
 	fprintf(stderr, "to the agent\n");
@@ -149,5 +189,7 @@ int main(void)
 	broken("/sock/", 0);
 	fprintf(stderr, "from the master's end\n");
 	broken("", 1);
+	fprintf(stderr, "with abort\n");
+	aborted();
 	return 0;
 }

@@ -109,6 +109,15 @@ func (s *sim) grantedOp(o *op, c *process.Completion) {
 	}
 	l.flags, l.blk, l.grantAsk = o.flags, o.blk, o.asked
 	l.r.granted(o, c.Read, state{w, valid}, o.flags&dlm.ValB != 0)
+	if t, st := l.n.p.Token(l.id); st == dlm.Success {
+		// Fencing tokens of a name only grow, whoever is master and however often
+		// the resource has been made anew.
+		if !l.r.token.Less(t) {
+			s.fail("%s: fencing token %x.%d after %x.%d", l, t.Assign, t.Seq, l.r.token.Assign, l.r.token.Seq)
+		}
+		l.r.token = t
+		s.counts[tokens]++
+	}
 	if l.unlock != nil && l.unlock.answered {
 		s.fail("%s is granted after its unlock was answered", l)
 	}

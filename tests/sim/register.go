@@ -35,6 +35,7 @@ const gone = 255
 // master or not; when another lock is known to be granted in a mode that
 // excludes it, it has.
 type reg struct {
+	token  proto.Stamp // latest fencing token
 	s      *sim
 	name   string
 	root   int

@@ -32,6 +32,7 @@ const (
 	deadlocks
 	cyclesFound
 	cycleSteps
+	tokens
 	notices
 	journalFull
 	directoryFull
@@ -63,6 +64,7 @@ var countNames = [countEnd]string{
 	deadlocks:        "requests refused to end a deadlock",
 	cyclesFound:      "cycles found by search",
 	cycleSteps:       "  requests in these",
+	tokens:           "fencing tokens",
 	notices:          "blocking notifications",
 	journalFull:      "journals found full",
 	directoryFull:    "directories found full",
