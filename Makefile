@@ -9,6 +9,7 @@ endif
 CFLAGS  ?= -g -O2
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
+MANDIR  ?= $(PREFIX)/share/man
 DESTDIR ?=
 
 VERSION := 1.0.0
@@ -33,6 +34,7 @@ GO_BUILD    := CC="$(CC)" CGO_ENABLED=1 CGO_CFLAGS="$(CFLAGS) -DGODLM_INPUTS=$(I
 # The hash stands for the link too: with another -X value it is done again.
 LDFLAGS_GO  := -X main.inputs=$(INPUTS_HASH) -extldflags '$(EXTLDFLAGS)'
 
+MAN_PAGES   := $(wildcard man/man3/*.3 man/man7/*.7)
 C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
 TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
 
@@ -99,14 +101,22 @@ install: all
 	install -m 755 $(LIB) $(DESTDIR)$(LIBDIR)/
 	ln -sf $(notdir $(LIB)) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libgodlm.so
+	install -d $(DESTDIR)$(LIBDIR)/godlm
+	ln -sf ../$(SONAME) $(DESTDIR)$(LIBDIR)/godlm/libdlm.so
 	install -m 644 include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/sys/
 	install -m 644 include/godlm.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(B)/godlm.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -d $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7
+	install -m 644 man/man3/*.3 $(DESTDIR)$(MANDIR)/man3/
+	install -m 644 man/man7/*.7 $(DESTDIR)$(MANDIR)/man7/
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libgodlm.so $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/$(notdir $(LIB))
 	rm -f $(DESTDIR)$(PREFIX)/include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/godlm.h
 	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/godlm.pc
+	rm -f $(DESTDIR)$(LIBDIR)/godlm/libdlm.so
+	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(LIBDIR)/godlm
+	rm -f $(addprefix $(DESTDIR)$(MANDIR)/,$(MAN_PAGES:man/%=%))
 
 clean:
 	rm -rf $(B)

@@ -23,8 +23,8 @@ func (n *node) Alarm(at int64) {
 // Deadlock implements process.World.
 func (n *node) Deadlock(c []process.Link) {
 	s := n.s
+	s.markCycles()
 	if !n.doomed {
-		s.markCycles()
 		s.counts[cyclesFound]++
 		s.counts[cycleSteps] += len(c)
 		s.note("   %s finds a deadlock of %d", n, len(c))
