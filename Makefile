@@ -75,6 +75,7 @@ test-go:
 
 test-lib: all
 	@CC="$(CC)" tests/lib/run.sh
+	@tests/man/check.py
 	@CC="$(CC)" tests/readme/run.sh
 
 test-c: all $(C_TESTS)

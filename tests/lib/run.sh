@@ -29,6 +29,8 @@ check "headers in C11" syntax "$CC" -std=c11 -x c
 command -v g++ >/dev/null && check "headers in C++17" syntax g++ -std=c++17 -x c++
 stage=$(mktemp -d)
 check "make install" make -s install DESTDIR="$stage" PREFIX=/usr
+check "libdlm.so by name" sh -c "readelf -dW '$stage/usr/lib/godlm/libdlm.so' | grep -q SONAME"
+check "manual is installed" diff <(ls man/man3 man/man7) <(cd "$stage/usr/share/man" && ls man3 man7 | sed 's|^man|man/man|')
 check "pkg-config file" grep -q '^Version: 1' "$stage/usr/lib/pkgconfig/godlm.pc"
 check "make uninstall" make -s uninstall DESTDIR="$stage" PREFIX=/usr
 check "uninstall leaves nothing" sh -c "[ -z \"\$(find '$stage' -type f -o -type l)\" ]"
