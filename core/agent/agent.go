@@ -431,9 +431,7 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 	d := m.Root.Digest()
 	t := a.dir[d]
 	switch {
-	case t == nil:
-		return
-	case t.placing == p && t.next == m.Assign:
+	case t != nil && t.placing == p && t.next == m.Assign:
 		if a.world.Put(Entry{d, p, m.Assign}) != nil {
 			// The entry exists, so that it is replaced in place and needs no room.
 			return
@@ -441,9 +439,11 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 		t.master, t.assign, t.placing = p, m.Assign, 0
 		t.refused = nil
 		a.retire(d)
-	case t.master == p && t.assign == m.Assign:
+	case t != nil && t.master == p && t.assign == m.Assign:
 		// A predecessor of this agent got as far as naming it.
 	default:
+		// Others died meanwhile, and the tree has gone another way.
+		a.world.Send(p, &proto.Msg{Kind: proto.KDiscard, Root: m.Root, Assign: m.Assign})
 		return
 	}
 	t.held = true

@@ -36,6 +36,10 @@ func (p *Process) FromAgent(m *proto.Msg) {
 		if r := s.roots[key]; r != nil && r.where == installing && r.assign == m.Assign {
 			r.activate()
 		}
+	case proto.KDiscard:
+		if r := s.roots[key]; r != nil && r.where == installing && r.assign == m.Assign {
+			r.discard()
+		}
 	}
 }
 
@@ -266,6 +270,24 @@ func (r *root) uninstall() {
 	r.where = orphan
 	r.shard.sendDrop(r, r.assign)
 	r.lookAgain()
+}
+
+// discard gives up an installed tree that nobody will activate.
+func (r *root) discard() {
+	r.abandonTree()
+	r.where = orphan
+	if r.ownCount == 0 {
+		r.where = unknown
+	}
+	held := r.held
+	r.held = nil
+	for i := range held {
+		r.shard.refuseRoot(held[i].from, &held[i].msg, true)
+	}
+	r.lookAgain()
+	if r.quiet() && r.where == unknown {
+		r.shard.drop(r)
+	}
 }
 
 // activate starts to serve an installed tree.

@@ -24,7 +24,7 @@ var arity = [256]uint8{
 	KRequest: 12, KConvert: 9, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
 	KGranted: 9, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13, KBlamed: 7, KWaiting: 5,
 	KHello: 4, KLookup: 4, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3,
-	KWelcome: 3, KView: 3, KMaster: 4, KInstall: 6, KActivate: 3, KReject: 2,
+	KWelcome: 3, KView: 3, KMaster: 4, KInstall: 6, KActivate: 3, KDiscard: 3, KReject: 2,
 	KConnect: 3,
 }
 

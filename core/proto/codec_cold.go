@@ -11,7 +11,7 @@ func appendCold(b []byte, m *Msg) []byte {
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
 		b = appendUint(b, uint64(m.Flags))
-	case KDrop, KInstalled, KActivate:
+	case KDrop, KInstalled, KActivate, KDiscard:
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
 	case KBlame, KVictim:
@@ -93,7 +93,7 @@ func (d *decoder) cold(m *Msg) {
 		m.Assign = d.u64()
 		d.root(&m.Root)
 		m.Flags = d.u32()
-	case KDrop, KInstalled, KActivate:
+	case KDrop, KInstalled, KActivate, KDiscard:
 		m.Assign = d.u64()
 		d.root(&m.Root)
 	case KBlame, KVictim:

@@ -84,7 +84,7 @@ func fieldsOf(m *Msg) ([]any, bool) {
 		return []any{m.Assign, uint64(m.Lock), uint64(m.Mode), m.Hint}, true
 	case KNotMaster:
 		return []any{m.Assign, root, uint64(m.Flags)}, true
-	case KDrop, KInstalled, KActivate:
+	case KDrop, KInstalled, KActivate, KDiscard:
 		return []any{m.Assign, root}, true
 	case KLookup:
 		return []any{root, uint64(m.Flags), m.Assign}, true

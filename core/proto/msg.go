@@ -59,6 +59,7 @@ const (
 	KMaster                    // Root Proc Assign; Proc 0: nobody masters it
 	KInstall                   // Image
 	KActivate                  // Root Assign
+	KDiscard                   // Root Assign: the installed tree has come too late
 	KReject                    // Text: why
 )
 

@@ -231,10 +231,44 @@ static void killed(int which, int n)
 			leave(&p[i]);
 }
 
+/* Two who wait for each other, with the log in a file: it names programs, modes and resources. */
+static void logged(void)
+{
+	char path[] = "/tmp/godlm-test-log.XXXXXX", text[4096], who[2][64];
+	int log = mkstemp(path), err = dup(2);
+	ASSERT(log >= 0 && err >= 0);
+	unlink(path);
+	fflush(NULL);
+	setenv("GODLM_LOG", "info", 1);
+	ASSERT(dup2(log, 2) == 2);
+	start(2);
+	ASSERT(dup2(err, 2) == 2);
+	unsetenv("GODLM_LOG");
+	ASSERT_ST(lock(&p[0], 0, "money", DLM_EXMODE, 0), DLM_SUCCESS);
+	ASSERT_ST(lock(&p[1], 0, "goods", DLM_PRMODE, 0), DLM_SUCCESS);
+	begin(&p[0], ask(1, "goods", DLM_PWMODE, 0));
+	EVENTUALLY(lock_count(&p[1], "goods") == 2);
+	begin(&p[1], ask(1, "money", DLM_CRMODE, 0));
+	ASSERT_ST(end(&p[1]), DLM_DEADLOCK);
+	ssize_t n = 0;
+	EVENTUALLY((n = pread(log, text, sizeof text - 1, 0)) > 0 && (text[n] = 0, strstr(text, "deadlock") != NULL));
+	for (int i = 0; i < 2; i++) {
+		snprintf(who[i], sizeof who[i], "process %d (mp_deadlock)", (int)p[i].r.pid);
+		ASSERT(strstr(text, who[i]) != NULL);
+	}
+	ASSERT(strstr(text, "waits for PW on") != NULL && strstr(text, "goods") != NULL);
+	ASSERT(strstr(text, "waits for CR on") != NULL && strstr(text, "money") != NULL);
+	ASSERT(strstr(text, "has EX (refused)") != NULL);
+	ASSERT_ST(unlock(&p[1], 0, 0, 0), DLM_SUCCESS);
+	ASSERT_ST(end(&p[0]), DLM_SUCCESS);
+	stop(2);
+}
+
 int main(void)
 {
 	setenv("GODLM_DEADLOCK_WAIT_MS", "100", 1);
 	struct puppet agent = puppet();
+	logged();
 	for (int n = 2; n <= MOST; n++)
 		ring(n);
 	figure_eight();

@@ -87,6 +87,8 @@ var kinds = map[proto.Kind]string{
 	proto.KHello: "Hello", proto.KLookup: "Lookup", proto.KDrop: "Drop", proto.KReport: "Report", proto.KReportEnd: "ReportEnd",
 	proto.KInstalled: "Installed", proto.KWelcome: "Welcome", proto.KView: "View", proto.KMaster: "Master",
 	proto.KInstall: "Install", proto.KActivate: "Activate", proto.KReject: "Reject", proto.KConnect: "Connect",
+	proto.KBlame: "Blame", proto.KWaits: "Waits", proto.KVictim: "Victim", proto.KBlamed: "Blamed", proto.KWaiting: "Waiting",
+	proto.KDiscard: "Discard",
 }
 
 func rootName(r *proto.Root) string {
