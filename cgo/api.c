@@ -241,6 +241,27 @@ static void finish(struct waiter *w, struct godlm_call *c, unsigned timeout)
 		memcpy(c->value, w->value, sizeof c->value);
 }
 
+/*
+ * An asynchronous request on a tree that is being put together again after its
+ * master's death returns when it is under way: else what the caller does next on
+ * another tree, and others in answer to it, could overtake the request.
+ */
+static void await_master(struct waiter *w, const struct godlm_call *c)
+{
+	struct godlm_call q;
+
+	if (!c->stalled)
+		return;
+	q.lock = c->lock;
+	start_waiter(w, &q);
+	godlmgo_await_master(&q);
+	if (q.status == GODLM_PENDING) {
+		q.lock = 0; /* a question, not the lock's request */
+		finish(w, &q, 0);
+		godlmgo_flush_all();
+	}
+}
+
 static int granted(int32_t status)
 {
 	return status >= DLM_SUCCESS && status <= DLM_SYNCVALNOTVALID;
@@ -299,10 +320,12 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 	if (guarded)
 		godlm_submit_end();
 	if (c.status == GODLM_PENDING) {
-		if (async)
+		if (async) {
+			await_master(&w, &c);
 			c.status = DLM_SUCCESS;
-		else
+		} else {
 			finish(&w, &c, timeout);
+		}
 	}
 	if (!granted(c.status)) {
 		if (c.status != DLM_BADPARAM && c.status != DLM_IVLOCKID) /* D-60 */
@@ -384,10 +407,12 @@ static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t 
 	start_waiter(&w, &c);
 	godlmgo_convert(&c);
 	if (c.status == GODLM_PENDING) {
-		if (async)
+		if (async) {
+			await_master(&w, &c);
 			c.status = DLM_SUCCESS;
-		else
+		} else {
 			finish(&w, &c, timeout);
+		}
 	}
 	if (granted(c.status) && c.read && valb_p)
 		memcpy(valb_p, c.value, sizeof c.value);

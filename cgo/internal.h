@@ -26,6 +26,7 @@ struct godlm_call {
 	int32_t async;
 	int32_t plain;   /* never say that the value block is not valid */
 	int32_t status; /* out; GODLM_PENDING: wait */
+	int32_t stalled; /* out: not even under way */
 	int32_t read;   /* out: value is the resource's */
 };
 

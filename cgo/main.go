@@ -176,10 +176,23 @@ func space(c *C.struct_godlm_call) proto.Namespace {
 // answer moves an immediate answer to C.
 func answer(c *C.struct_godlm_call, r *process.Result) {
 	c.status = C.int32_t(r.Status)
-	c.read = 0
+	c.read, c.stalled = 0, 0
+	if r.Stalled {
+		c.stalled = 1
+	}
 	if r.Read {
 		c.read = 1
 		*value(c) = r.Value
+	}
+}
+
+// flush sends a request. Who does not wait for the answer may act on something
+// else next, which must not overtake it.
+func flush(n *node.Node, async bool) {
+	if async {
+		n.FlushAll()
+	} else {
+		n.Flush()
 	}
 }
 
@@ -196,7 +209,7 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Lock(&q, &r)
-	n.Flush()
+	flush(n, q.Async)
 	c.lock = C.uint64_t(r.Lock)
 	answer(c, &r)
 	if q.Async {
@@ -217,11 +230,27 @@ func godlmgo_convert(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Convert(&q, &r)
-	n.Flush()
+	flush(n, q.Async)
 	answer(c, &r)
 	if q.Async {
 		timers.started(n, q.Lock, q.Token, r.Status)
 	}
+}
+
+//export godlmgo_await_master
+func godlmgo_await_master(c *C.struct_godlm_call) {
+	defer guard(&c.status)
+	n := current.Load()
+	var r process.Result
+	n.Process().AwaitMaster(proto.LockID(c.lock), uint64(c.token), &r)
+	n.Flush()
+	answer(c, &r)
+}
+
+//export godlmgo_flush_all
+func godlmgo_flush_all() {
+	defer guard(nil)
+	current.Load().FlushAll()
 }
 
 //export godlmgo_unlock

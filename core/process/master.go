@@ -36,7 +36,7 @@ func (p *Process) FromPeer(from proto.ProcID, role proto.Role, m *proto.Msg) {
 			s.refuseRoot(from, m, false)
 			return
 		}
-		r.held = append(r.held, heldMsg{from, *m})
+		r.held = append(r.held, heldMsg{from, s.p.world.Now(), *m})
 	default:
 		r.fromOwner(from, m)
 	}

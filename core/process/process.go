@@ -96,9 +96,10 @@ type ask struct {
 	mode     mode.Mode
 	flags    uint32
 	op       uint64
-	queued   bool // the master, the one known now, said that it waits
-	waited   bool // some master said so
-	since    int64
+	queued   bool  // the master, the one known now, said that it waits
+	waited   bool  // some master said so
+	made     int64 // when it was made, if the tree was not here
+	since    int64 // when a master first said that it waits
 	arrival  uint64
 	value    proto.Value
 	user     User

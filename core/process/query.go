@@ -20,6 +20,7 @@ type query struct {
 	name   proto.Name
 	token  uint64
 	lock   proto.LockID // what does it wait for? 0: a question about a resource
+	stall  bool         // answered when the tree has a master
 }
 
 // Token is the fencing token of a lock held in PW or EX (design §4).
@@ -68,6 +69,23 @@ func (p *Process) Blockers(id proto.LockID, token uint64, res *Result) {
 		res.Obstacles = l.Obstacles(true)
 		return
 	}
+	s.await(q, res)
+}
+
+// AwaitMaster answers when the lock's tree has a master and all earlier requests
+// of this process are on their way to it. A caller who acts on another tree before
+// might be overtaken by what that leads to.
+func (p *Process) AwaitMaster(id proto.LockID, token uint64, res *Result) {
+	*res = Result{}
+	s := p.shardOfLock(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lookup(id)
+	if p.lost.Load() || l == nil || l.root.where == local || l.root.where == remote {
+		return
+	}
+	q := s.newQuery(l.root, token)
+	q.stall = true
 	s.await(q, res)
 }
 
@@ -195,6 +213,9 @@ func (r *root) sendBlame(q *query) {
 // carryQuery puts an unanswered question to the master that is known now.
 func (r *root) carryQuery(q *query) {
 	switch {
+	case q.stall:
+		r.shard.answerQuery(q, proto.Info{})
+		return
 	case r.where == local && q.lock == 0:
 		r.shard.answerQuery(q, r.describeOwn(q))
 		return
@@ -232,7 +253,7 @@ func (s *shard) answerQuery(q *query, n proto.Info) {
 	}
 	s.settled(q)
 	st := dlm.Success
-	if !n.Exists {
+	if !n.Exists && !q.stall {
 		st = dlm.ENoEnt
 	}
 	s.done = Completion{Token: q.token, Status: st, Info: n}

@@ -115,11 +115,14 @@ func (s *shard) begin(l *lock, res *Result) {
 	case local:
 		s.inline(l, res)
 	case remote:
+		l.ask.made = s.p.world.Now()
 		r.sendAsk(l)
 		res.Status = dlm.Pending
 	default:
+		l.ask.made = s.p.world.Now()
 		r.find(lookupToUse)
 		res.Status = dlm.Pending
+		res.Stalled = r.where != unknown || l.granted != mode.None
 	}
 }
 

@@ -59,6 +59,7 @@ type root struct {
 // heldMsg is a request that waits until this process knows whether it is master.
 type heldMsg struct {
 	from proto.ProcID
+	at   int64 // when it came
 	msg  proto.Msg
 }
 
@@ -186,11 +187,22 @@ func (r *root) abandonTree() {
 }
 
 // resume carries out every unanswered own request, in the order in which they
-// were made, on the master that is now known; then what others have sent.
+// were made, on the master that is now known, and what others have sent
+// meanwhile, as it came.
 func (r *root) resume() {
 	type step struct {
 		op uint64
 		id proto.LockID
+	}
+	held := r.held
+	r.held = nil
+	others := func(until int64) {
+		for len(held) > 0 && held[0].at <= until {
+			if r.shard.p.alive(held[0].from) {
+				r.fromOwner(held[0].from, &held[0].msg)
+			}
+			held = held[1:]
+		}
 	}
 	var steps []step
 	for l := r.own.head; l != nil; l = l.next {
@@ -218,6 +230,9 @@ func (r *root) resume() {
 				carried = true
 			}
 		case l.ask.kind != proto.PendingNothing && l.ask.op == st.op:
+			if r.where == local {
+				others(l.ask.made - 1)
+			}
 			r.carryAsk(l)
 			carried = true
 		case !l.cancel.active || l.cancel.op != st.op:
@@ -237,13 +252,7 @@ func (r *root) resume() {
 	for _, q := range queries {
 		r.carryQuery(q)
 	}
-	held := r.held
-	r.held = nil
-	for i := range held {
-		if r.shard.p.alive(held[i].from) {
-			r.fromOwner(held[i].from, &held[i].msg)
-		}
-	}
+	others(1<<63 - 1)
 }
 
 // greet makes contact with a new master that this process asks nothing of:

@@ -60,7 +60,7 @@ func (r *root) sendAsk(l *lock) {
 		}
 	}
 	m.Assign, m.Root, m.Lock, m.Op = r.assign, r.key, l.ID, uint32(a.op)
-	m.Mode, m.Flags, m.Hint, m.Value = a.mode, a.flags, a.user.Hint, a.value
+	m.Mode, m.Flags, m.Hint, m.Value, m.Made = a.mode, a.flags, a.user.Hint, a.value, a.made
 	s.p.world.Send(r.master, proto.ToMaster, m)
 }
 

@@ -217,7 +217,7 @@ func (l *lock) report() proto.LockReport {
 	}
 	if a := &l.ask; a.kind != proto.PendingNothing {
 		n.Pending, n.Requested, n.Flags, n.Hint = a.kind, a.mode, a.flags, a.user.Hint
-		n.Op, n.Arrival, n.Write = uint32(a.op), a.arrival, a.value
+		n.Op, n.Arrival, n.Made, n.Write = uint32(a.op), a.arrival, a.made, a.value
 	}
 	if u := &l.unlock; u.active {
 		n.Pending, n.Flags, n.Op, n.Write = proto.PendingUnlock, u.flags, uint32(u.op), u.value

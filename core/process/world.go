@@ -148,6 +148,10 @@ type Result struct {
 	Value  proto.Value
 	Info   proto.Info
 
+	// Stalled: the tree is being put together again, so that the request is not
+	// even under way (AwaitMaster).
+	Stalled bool
+
 	Obstacles []proto.Obstacle
 }
 

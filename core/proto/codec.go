@@ -21,7 +21,7 @@ var (
 
 // arity is the number of array elements of each kind, the kind included.
 var arity = [256]uint8{
-	KRequest: 12, KConvert: 9, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
+	KRequest: 13, KConvert: 10, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
 	KGranted: 9, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13, KBlamed: 7, KWaiting: 5,
 	KHello: 4, KLookup: 4, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3,
 	KWelcome: 3, KView: 3, KMaster: 4, KInstall: 6, KActivate: 3, KDiscard: 3, KReject: 2,
@@ -47,6 +47,7 @@ func Append(dst []byte, m *Msg) []byte {
 		b = appendUint(b, uint64(m.Flags))
 		b = appendUint(b, m.Hint)
 		b = appendParty(b, m.Party)
+		b = appendUint(b, uint64(m.Made))
 	case KConvert:
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
@@ -55,6 +56,7 @@ func Append(dst []byte, m *Msg) []byte {
 		b = append(b, byte(m.Mode))
 		b = appendUint(b, uint64(m.Flags))
 		b = appendUint(b, m.Hint)
+		b = appendUint(b, uint64(m.Made))
 		b = appendBin(b, m.Value[:])
 	case KUnlock:
 		b = appendUint(b, m.Assign)
@@ -133,6 +135,7 @@ func Parse(b []byte, m *Msg) error {
 		m.Flags = d.u32()
 		m.Hint = d.u64()
 		m.Party = d.party()
+		m.Made = int64(d.u64())
 	case KConvert:
 		m.Assign = d.u64()
 		d.root(&m.Root)
@@ -141,6 +144,7 @@ func Parse(b []byte, m *Msg) error {
 		m.Mode = d.mode()
 		m.Flags = d.u32()
 		m.Hint = d.u64()
+		m.Made = int64(d.u64())
 		d.fixed(m.Value[:])
 	case KUnlock:
 		m.Assign = d.u64()

@@ -256,7 +256,7 @@ func (d *decoder) wait() (w Wait) {
 
 // The fewest bytes that one element of a list takes.
 const (
-	reportLeast   = 82
+	reportLeast   = 83
 	resourceLeast = 50
 	lockLeast     = 13
 	obstacleLeast = 8
@@ -264,7 +264,7 @@ const (
 )
 
 func appendReport(b []byte, l *LockReport) []byte {
-	b = append(b, 0xdc, 0, 16)
+	b = append(b, 0xdc, 0, 17)
 	b = appendUint(b, uint64(l.Lock))
 	b = appendUint(b, uint64(l.Parent))
 	b = appendBin(b, l.Name.Bytes())
@@ -273,6 +273,7 @@ func appendReport(b []byte, l *LockReport) []byte {
 	b = appendUint(b, uint64(l.Held))
 	b = appendUint(b, l.Hint)
 	b = appendUint(b, l.Arrival)
+	b = appendUint(b, uint64(l.Made))
 	b = appendUint(b, uint64(l.Op))
 	b = append(b, byte(l.Pending))
 	b = appendBin(b, l.Write[:])
@@ -281,7 +282,7 @@ func appendReport(b []byte, l *LockReport) []byte {
 }
 
 func (d *decoder) report(l *LockReport) {
-	d.tuple(16)
+	d.tuple(17)
 	l.Lock = LockID(d.u64())
 	l.Parent = LockID(d.u64())
 	d.name(&l.Name, l.Parent == 0)
@@ -291,6 +292,7 @@ func (d *decoder) report(l *LockReport) {
 	l.Held = d.u32()
 	l.Hint = d.u64()
 	l.Arrival = d.u64()
+	l.Made = int64(d.u64())
 	l.Op = d.u32()
 	l.Pending = PendingKind(d.uint(uint64(PendingUnlock)))
 	d.fixed(l.Write[:])

@@ -64,9 +64,9 @@ func fieldsOf(m *Msg) ([]any, bool) {
 	switch m.Kind {
 	case KRequest:
 		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Parent), m.Name.Bytes(), uint64(m.Mode), uint64(m.Flags), m.Hint,
-			uint64(m.Party.Kind), m.Party.ID}, true
+			uint64(m.Party.Kind), m.Party.ID, uint64(m.Made)}, true
 	case KConvert:
-		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Mode), uint64(m.Flags), m.Hint, m.Value[:]}, true
+		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Mode), uint64(m.Flags), m.Hint, uint64(m.Made), m.Value[:]}, true
 	case KUnlock:
 		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Flags), m.Value[:]}, true
 	case KCancel:

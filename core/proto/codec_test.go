@@ -40,7 +40,7 @@ func random(r *rand.Rand, k Kind) *Msg {
 	root := Root{Namespace{NamespaceKind(r.IntN(3)), uint32(num())}, name()}
 	m := &Msg{
 		Kind: k, Mode: md(), Flags: uint32(num()), Op: uint32(num()), Status: int32(num()), Assign: num(), View: num(),
-		Hint: num(), Arrival: num(), Token: num(), Proc: ProcID(num()), Lock: LockID(num()), Parent: LockID(num() | 1), Party: party(), Search: uint32(num()),
+		Hint: num(), Arrival: num(), Token: num(), Proc: ProcID(num()), Lock: LockID(num()), Parent: LockID(num() | 1), Party: party(), Search: uint32(num()), Made: int64(num()),
 		Root: root, Name: name(), Value: value(), Block: block(), Text: "some text",
 		Info: Info{r.IntN(2) == 0, block(), uint32(num()), uint32(num()), uint32(num()), uint32(num()), md(), md(), md(), uint32(num())},
 	}
@@ -48,7 +48,7 @@ func random(r *rand.Rand, k Kind) *Msg {
 	for i := r.IntN(20); i > 0; i-- {
 		m.Procs = append(m.Procs, ProcID(num()))
 		m.Locks = append(m.Locks, LockReport{LockID(num()), LockID(num() | 1), name(), md(), md(), uint32(num()), uint32(num()),
-			num(), num(), uint32(num()), PendingKind(r.IntN(4)), value(), block(), party()})
+			num(), num(), int64(num()), uint32(num()), PendingKind(r.IntN(4)), value(), block(), party()})
 		im.Resources = append(im.Resources, ImageResource{int32(r.IntN(100)) - 1, name(), block(), Digest{1, byte(num())}})
 		im.Locks = append(im.Locks, ImageLock{int32(r.IntN(100)), ProcID(num()), LockID(num()), md(), md(), uint32(num()), uint32(num()), num(), num(), uint32(num()), party()})
 		m.Obstacles = append(m.Obstacles, Obstacle{ProcID(num()), LockID(num()), uint32(num()), party(), md(), r.IntN(2) == 0})

@@ -18,8 +18,8 @@ type Kind uint8
 
 // Owner to master.
 const (
-	KRequest Kind = 1 + iota // Assign Root Lock Parent Name Mode Flags Hint Op Party
-	KConvert                 // Assign Root Lock Mode Flags Hint Op Value
+	KRequest Kind = 1 + iota // Assign Root Lock Parent Name Mode Flags Hint Op Party Made
+	KConvert                 // Assign Root Lock Mode Flags Hint Made Op Value
 	KUnlock                  // Assign Root Lock Flags Op Value
 	KCancel                  // Assign Root Lock Flags Op
 	KQuery                   // Assign Root Parent Name Op
@@ -98,6 +98,7 @@ type Msg struct {
 	Parent  LockID
 	Party   Party
 	Search  uint32 // number of a search for deadlocks
+	Made    int64  // when the request was made, on the clock of the owner's host
 	Root    Root
 	Name    Name
 	Value   Value

@@ -130,6 +130,7 @@ type LockReport struct {
 	Held      uint32    // dlm.Flags of the request that was granted last
 	Hint      uint64
 	Arrival   uint64 // the master's arrival stamp, 0 when never told
+	Made      int64  // when the pending request was made, on the owner's clock
 	Op        uint32
 	Pending   PendingKind
 	Write     Value // what a pending unlock or conversion would write

@@ -50,6 +50,7 @@ type assembly struct {
 	byName map[child]int32
 	of     map[owned]int32 // resource of each reported lock
 	notes  []note          // per resource
+	made   []int64         // when each lock of the image was asked for
 	seq    uint64
 }
 
@@ -184,6 +185,7 @@ func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
 		Granted: granted, Requested: requested,
 		Flags: l.Flags, Held: held, Hint: l.Hint, Arrival: l.Arrival, Op: op, Party: l.Party,
 	})
+	a.made = append(a.made, l.Made)
 }
 
 // settleMiddle turns conversions between CW and PR that must have been granted
@@ -206,16 +208,10 @@ func (a *assembly) settleMiddle() {
 }
 
 // order puts locks in queue order: as the master told it, then those that it
-// never acknowledged. Arrival stamps go on from there.
+// never acknowledged, as they were made. Arrival stamps go on from there.
 func (a *assembly) order() {
 	locks := a.im.Locks
-	sort.SliceStable(locks, func(i, j int) bool {
-		x, y := locks[i].Arrival, locks[j].Arrival
-		if x == 0 || y == 0 {
-			return x != 0 && y == 0
-		}
-		return x < y
-	})
+	sort.Stable((*byArrival)(a))
 	for i := range locks {
 		if locks[i].Arrival > a.im.Arrival {
 			a.im.Arrival = locks[i].Arrival
@@ -232,6 +228,28 @@ func (a *assembly) order() {
 			a.notes[l.Resource].guarded = true
 		}
 	}
+}
+
+// byArrival sorts the image's locks.
+type byArrival assembly
+
+func (s *byArrival) Len() int { return len(s.im.Locks) }
+
+func (s *byArrival) Swap(i, j int) {
+	l := s.im.Locks
+	l[i], l[j] = l[j], l[i]
+	s.made[i], s.made[j] = s.made[j], s.made[i]
+}
+
+func (s *byArrival) Less(i, j int) bool {
+	x, y := s.im.Locks[i].Arrival, s.im.Locks[j].Arrival
+	switch {
+	case x == 0 && y == 0:
+		return s.made[i] < s.made[j]
+	case x == 0 || y == 0:
+		return y == 0
+	}
+	return x < y
 }
 
 // values decides every value block by design §8.

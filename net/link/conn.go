@@ -49,10 +49,14 @@ type Handler interface {
 type Conn struct {
 	loop     *Loop
 	handler  Handler
-	throttle bool
+	throttle bool // accepted: the peer asks, and must read the answers
 
-	reading sync.Mutex // held while reading and in the handler
-	again   atomic.Bool
+	reading sync.Mutex  // held while reading and in the handler
+	noted   bool        // in the batch; belongs to the turn, like again
+	again   bool        // something came after it was read
+	more    bool        // there may be more to read
+	failed  error       // why nothing more is to come
+	parsed  bool        // msg is the next message
 	hup     atomic.Bool // the peer has closed: read to the end
 	stalled atomic.Bool // not reading until the peer does
 	closed  atomic.Bool // set under mu: nothing is handled or written any more
@@ -63,7 +67,8 @@ type Conn struct {
 	msg     proto.Msg
 
 	mu      sync.Mutex
-	fd      int // -1: none yet, or none any more
+	ordered bool // see KeepOrder
+	fd      int  // -1: none yet, or none any more
 	key     unix.EpollEvent
 	users   int  // threads that use fd, and 1 while not closed
 	broken  bool // nothing is written any more
@@ -212,6 +217,9 @@ func (c *Conn) Close() {
 	}
 	c.closed.Store(true)
 	c.out, c.now, c.nowAt, c.size = nil, nil, 0, 0
+	if c.ordered {
+		c.loop.unordered(c)
+	}
 	key, had := c.key, c.key.Events != 0
 	if c.fd >= 0 && c.users > 1 {
 		// The peer learns of it now, the descriptor goes with its last user. It
@@ -234,41 +242,18 @@ func (c *Conn) Drain() {
 	c.reading.Lock()
 	c.hup.Store(true)
 	c.stalled.Store(false)
+	for c.more = true; c.more; {
+		c.take()
+		for c.parse() {
+			c.handleOne()
+		}
+	}
 	c.ended = true
-	if err := c.read(true); err != nil && !errors.Is(err, io.EOF) {
+	if err := c.failed; err != nil && !errors.Is(err, io.EOF) {
 		c.loop.cfg.Log.Warn("connection of a dead process", "error", err)
 	}
 	c.reading.Unlock()
 	c.Close()
-}
-
-// ready implements source.
-func (c *Conn) ready(events uint32) {
-	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		c.hup.Store(true)
-	}
-	if events&^unix.EPOLLOUT != 0 {
-		c.readable()
-	}
-	if events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
-		c.writable()
-	}
-}
-
-// readable reads unless another thread does, who then does it once more.
-func (c *Conn) readable() {
-	c.again.Store(true)
-	for c.again.Load() {
-		if !c.reading.TryLock() {
-			return
-		}
-		for c.again.Swap(false) && !c.ended {
-			if err := c.read(false); err != nil {
-				c.end(err)
-			}
-		}
-		c.reading.Unlock()
-	}
 }
 
 // end closes the connection after an error in reading.
@@ -286,46 +271,36 @@ func (c *Conn) end(err error) {
 	c.handler.Closed(c, err)
 }
 
-// read reads and handles until nothing is left. all: also when too much waits to
-// be written.
-func (c *Conn) read(all bool) error {
+// take reads once into the buffer and handles nothing. c.more: there may be more
+// to read. c.failed: that was the end.
+func (c *Conn) take() {
+	c.more = false
+	if c.ended || c.failed != nil {
+		return
+	}
 	fd, ok := c.acquire()
 	if !ok {
-		return nil
+		return
 	}
 	defer c.release()
-	for !c.closed.Load() {
-		if c.throttle && !all && c.tooMuch() {
-			return nil
-		}
-		c.room()
-		hup := c.hup.Load()
-		want := len(c.in) - c.inEnd
-		n, errno := recv(fd, c.in[c.inEnd:])
-		switch {
-		case errno == unix.EINTR:
-			continue
-		case errno == unix.EAGAIN:
-			return nil
-		case errno == unix.ECONNRESET: // closed with our bytes unread
-			return io.EOF
-		case errno != 0:
-			return fmt.Errorf("read: %w", errno)
-		case n == 0:
-			if c.inAt < c.inEnd {
-				c.loop.cfg.Log.Debug("connection ends within a frame")
-			}
-			return io.EOF
-		}
+	c.room()
+	hup := c.hup.Load()
+	want := len(c.in) - c.inEnd
+	n, errno := recv(fd, c.in[c.inEnd:])
+	switch {
+	case errno == unix.EINTR:
+		c.more = true
+	case errno == unix.EAGAIN:
+	case errno == unix.ECONNRESET: // closed with our bytes unread
+		c.failed = io.EOF
+	case errno != 0:
+		c.failed = fmt.Errorf("read: %w", errno)
+	case n == 0:
+		c.failed = io.EOF
+	default:
 		c.inEnd += n
-		if err := c.handle(); err != nil {
-			return err
-		}
-		if n < want && !hup {
-			return nil // there was no more, and an edge tells when there is
-		}
+		c.more = n == want || hup // else an edge tells when there is more
 	}
-	return nil
 }
 
 // tooMuch reports whether the peer does not read what it has asked for.
@@ -357,26 +332,71 @@ func (c *Conn) room() {
 	}
 }
 
-// handle handles the complete frames in the buffer.
-func (c *Conn) handle() error {
-	for c.inEnd-c.inAt >= headerSize && !c.closed.Load() {
-		n := int(binary.BigEndian.Uint32(c.in[c.inAt:]))
-		if n > maxFrame {
-			return fmt.Errorf("frame of %d bytes, at most %d are allowed", n, maxFrame)
-		}
-		if c.inEnd-c.inAt < headerSize+n {
-			return nil
-		}
-		b := c.in[c.inAt+headerSize : c.inAt+headerSize+n]
-		if err := proto.Parse(b, &c.msg); err != nil {
-			return fmt.Errorf("frame: %w", err)
-		}
-		c.inAt += headerSize + n
-		if err := c.handler.Message(c, &c.msg); err != nil {
-			return err
+// frame is the next complete frame in the buffer, nil when there is none.
+func (c *Conn) frame() ([]byte, error) {
+	if c.inEnd-c.inAt < headerSize {
+		return nil, nil
+	}
+	n := int(binary.BigEndian.Uint32(c.in[c.inAt:]))
+	if n > maxFrame {
+		return nil, fmt.Errorf("frame of %d bytes, at most %d are allowed", n, maxFrame)
+	}
+	if c.inEnd-c.inAt < headerSize+n {
+		return nil, nil
+	}
+	return c.in[c.inAt+headerSize : c.inAt+headerSize+n], nil
+}
+
+// parse makes the next message ready in c.msg. It reports false when there is none.
+func (c *Conn) parse() bool {
+	if c.parsed {
+		return true
+	}
+	if c.ended || c.closed.Load() {
+		return false
+	}
+	b, err := c.frame()
+	if err == nil && b != nil {
+		c.msg.Made = 0
+		if err = proto.Parse(b, &c.msg); err != nil {
+			err = fmt.Errorf("frame: %w", err)
 		}
 	}
-	return nil
+	if err != nil {
+		c.failed = err
+		c.inAt = c.inEnd
+	}
+	if err != nil || b == nil {
+		return false
+	}
+	c.inAt += headerSize + len(b)
+	c.parsed = true
+	return true
+}
+
+// handleOne hands the message that parse has made ready to the handler.
+func (c *Conn) handleOne() {
+	c.parsed = false
+	if c.closed.Load() {
+		return
+	}
+	if err := c.handler.Message(c, &c.msg); err != nil {
+		c.failed = err
+		c.inAt = c.inEnd
+	}
+}
+
+// finish handles what is in the buffer, and the end of the connection.
+func (c *Conn) finish() {
+	for c.parse() {
+		c.handleOne()
+	}
+	if err := c.failed; err != nil && !c.ended {
+		if errors.Is(err, io.EOF) && c.inAt < c.inEnd {
+			c.loop.cfg.Log.Debug("connection ends within a frame")
+		}
+		c.end(err)
+	}
 }
 
 // writable goes on after a full socket.
@@ -443,7 +463,7 @@ func (c *Conn) flush() {
 		c.loop.closeFD(fd)
 	}
 	if resume {
-		c.readable()
+		c.loop.resume(c)
 	}
 }
 

@@ -6,9 +6,8 @@
 //
 // All sockets are non-blocking and edge-triggered in one epoll set. Any thread
 // may wait on it and hand what it got to Handle: a background goroutine, or a
-// caller that waits for its own answer. For one connection, one thread at a time
-// reads and calls the handler; a second one only leaves word that there is more
-// and goes. Nobody ever waits for a socket.
+// caller that waits for its own answer. One thread at a time has the turn to read
+// and to call handlers (turn.go). Nobody ever waits for a socket.
 //
 // Sending appends to memory; Flush writes, in the thread that calls it. What a
 // full socket does not take is written when epoll says so.

@@ -71,8 +71,11 @@ func (n *Listener) Close() {
 	n.fd = -1
 }
 
-// ready implements source.
-func (n *Listener) ready(uint32) {
+// announced implements source.
+func (n *Listener) announced(uint32) { n.takeAll() }
+
+// takeAll accepts who has come.
+func (n *Listener) takeAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for n.fd >= 0 {
@@ -89,7 +92,7 @@ func (n *Listener) ready(uint32) {
 				n.loop.cfg.Log.Error("accept a connection", "error", err)
 				n.refused = true
 			}
-			n.retry = time.AfterFunc(retryAccept, func() { n.ready(0) })
+			n.retry = time.AfterFunc(retryAccept, func() { n.takeAll() })
 			return
 		}
 	}

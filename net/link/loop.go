@@ -41,6 +41,10 @@ type Loop struct {
 		spare []*Conn
 	}
 	pending atomic.Bool // dirty.conns is not empty
+
+	turn  turn
+	peers atomic.Int32 // connections whose messages are kept in order,
+	asked atomic.Int32 // and those among them that were accepted
 }
 
 // slot is a place for a socket. Its generation tells an event of the present
@@ -51,7 +55,10 @@ type slot struct {
 }
 
 // source is something in the epoll set.
-type source interface{ ready(events uint32) }
+type source interface {
+	// announced takes an event during a turn.
+	announced(events uint32)
+}
 
 // stopSlot marks the event of the eventfd. Other negative numbers are for
 // descriptors that others have put into the epoll set.
@@ -143,28 +150,6 @@ func (l *Loop) Poll() {
 	}
 }
 
-// Handle handles events of EpollFD. It reports false once the loop is closed.
-func (l *Loop) Handle(events []unix.EpollEvent) bool {
-	open := true
-	for i := range events {
-		ev := &events[i]
-		if ev.Fd < 0 { // not a source: our own stop, or what a caller has added for itself
-			open = open && ev.Fd != stopSlot
-			continue
-		}
-		l.mu.Lock()
-		var src source
-		if s := &l.slots[ev.Fd]; s.gen == uint32(ev.Pad) {
-			src = s.src
-		}
-		l.mu.Unlock()
-		if src != nil {
-			src.ready(ev.Events)
-		}
-	}
-	return open
-}
-
 // add puts a descriptor into the set; key is for later changes.
 func (l *Loop) add(fd int, src source, events uint32) (key unix.EpollEvent, err error) {
 	l.mu.Lock()
@@ -209,6 +194,9 @@ func (l *Loop) markDirty(c *Conn) {
 	l.pending.Store(true)
 	l.dirty.Unlock()
 }
+
+// Pending reports whether Flush has something to do.
+func (l *Loop) Pending() bool { return l.pending.Load() }
 
 // Flush writes what was sent since the last Flush. No mutex that a handler or a
 // sender takes may be held.

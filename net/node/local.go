@@ -44,11 +44,14 @@ type local struct {
 	msg       proto.Msg
 }
 
+// some reports whether a message is under way.
+func (q *local) some() bool { return q.toAgent.some.Load() || q.toProcess.some.Load() }
+
 // pump delivers the messages between the agent and its own process. One thread
 // at a time does; it does not go while there are any.
 func (n *Node) pump() {
 	q := &n.local
-	for q.toAgent.some.Load() || q.toProcess.some.Load() {
+	for q.some() {
 		if !q.pumping.TryLock() {
 			return
 		}

@@ -82,6 +82,8 @@ type Node struct {
 	alarm alarm
 	key   dirKey
 
+	flushing sync.RWMutex // held for reading in Flush
+
 	me     atomic.Uint64             // ProcID, 0 until welcomed
 	agent  atomic.Pointer[agentLink] // nil while there is none
 	lost   atomic.Bool
@@ -247,12 +249,23 @@ func (n *Node) Handle(events []unix.EpollEvent) {
 // Flush sends what calls of core have queued. It never waits. No mutex of core
 // may be held, and it must not be called from a Sink.
 func (n *Node) Flush() {
-	if n.closed.Load() {
+	if n.closed.Load() || !n.local.some() && !n.peers.some.Load() && !n.loop.Pending() {
 		return
 	}
+	n.flushing.RLock()
+	defer n.flushing.RUnlock()
 	n.pump()
 	n.peers.dial(n)
 	n.loop.Flush()
+}
+
+// FlushAll is Flush, but what another thread has taken upon itself to write is
+// written too when it returns. After an asynchronous request: what the caller
+// does next must not overtake it.
+func (n *Node) FlushAll() {
+	n.Flush()
+	n.flushing.Lock() // when whoever was in Flush is out
+	defer n.flushing.Unlock()
 }
 
 // Close leaves: to the others it looks like the end of the process. The caller

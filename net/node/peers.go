@@ -99,6 +99,7 @@ func (t *peers) outbox(n *Node, to proto.ProcID) *link.Conn {
 // open makes an outbox that begins with who this process is. mu is held.
 func (t *peers) open(n *Node, x *peer) {
 	x.out = n.loop.NewConn(&toMaster{n, x.id})
+	x.out.KeepOrder()
 	x.out.Send(&proto.Msg{Kind: proto.KConnect, Proc: proto.ProcID(n.me.Load()), Flags: proto.Version})
 }
 
@@ -313,6 +314,7 @@ func (h *toOwner) connect(c *link.Conn, m *proto.Msg) error {
 		return nil
 	}
 	h.id = m.Proc
+	c.KeepOrder()
 	x.in, x.came = c, true
 	c.SendFrames(x.kept)
 	x.kept = nil

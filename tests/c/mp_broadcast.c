@@ -110,7 +110,7 @@ static int broadcast(uint_t n, int first)
 		granted(at_once(&recv[i], GOODBYE, convert(&recv[i], GOODBYE, DLM_NLMODE, 0))); /* S-I70 */
 		st = order(&recv[i], CMD(OP_QUECVT, GOODBYE, .mode = DLM_PRMODE, .flags = FLAGS | DLM_QUECVT));
 		/* Behind the sender, if that still waits for others. */
-		ASSERT(st == DLM_SUCCESS);
+		ASSERT_ST(st, DLM_SUCCESS);
 		if (next_step())
 			return 0;
 	}
