@@ -27,6 +27,7 @@ static void want_conversion(struct puppet *p, int slot, int mode, long hint)
 
 static void told(int slot, int mode, long hint)
 {
+	ASSERT_ST(rsbinfo(h, res), DLM_SUCCESS); /* what the master sent before has arrived */
 	ASSERT_EQ(blocked(h, slot), mode);
 	ASSERT_EQ(h->last.hint, hint);
 }
