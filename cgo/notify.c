@@ -251,11 +251,20 @@ int godlm_discard_blocking(uint64_t lock)
 }
 
 /* Takes the oldest entry into *out; 0 when there is none. */
+/*
+ * Nothing is taken while a call has yet to store its lock id: whatever is in the
+ * queue when no call is at that point is of locks whose ids are stored.
+ */
 static int pop(struct entry *out)
 {
 	int got = 0;
 	godlm_thread.inside++;
 	pthread_mutex_lock(&mutex);
+	while (first && atomic_load(&submits) > 0) {
+		pthread_mutex_unlock(&mutex);
+		sched_yield();
+		pthread_mutex_lock(&mutex);
+	}
 	while (!got && first) {
 		struct entry *e = first;
 		first = e->next;
@@ -330,8 +339,6 @@ int godlm_deliver(int explicit_call)
 			return count; /* who delivers looks again before it ends */
 		godlm_thread.delivering = 1;
 		pthread_cleanup_push(abandoned, &nested);
-		while (atomic_load(&submits) > 0 && atomic_load(&pending) > 0)
-			sched_yield();
 		while (!godlm_forked() && pop(&e)) { /* a callback may fork */
 			run(&e);
 			count++;
