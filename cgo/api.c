@@ -17,6 +17,7 @@
 #define CVT_FLAGS \
 	(DLM_NOQUEUE | DLM_SYNCSTS | DLM_NODLCKWT | DLM_NODLCKBLK | DLM_QUECVT | DLM_VALB | DLM_INVVALBLK)
 #define TXID_FLAGS (DLM_TXID_LOCAL | DLM_TXID_GLOBAL)
+#define TP_FLAGS (LOCK_FLAGS | TXID_FLAGS | DLM_PERSIST | DLM_GROUP_LOCK)
 #define UNLOCK_FLAGS (DLM_VALB | DLM_INVVALBLK | DLM_DEQALL)
 
 /* ---- namespaces ----------------------------------------------------------- */
@@ -33,7 +34,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* guards writers of s
 static struct space spaces[DLM_NSPROCMAX + 1];            /* by handle */
 static atomic_int joined;
 
-static int attached(void)
+int godlm_attached(void)
 {
 	return !godlm_forked() && atomic_load_explicit(&joined, memory_order_acquire) > 0;
 }
@@ -152,7 +153,7 @@ dlm_status_t dlm_nsleave(dlm_nsp_t *nsp, dlm_flags_t flags)
 		return DLM_BADPARAM;
 	if (nsp == NULL)
 		return DLM_EFAULT;
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	godlm_enter();
 	pthread_mutex_lock(&mutex);
@@ -175,13 +176,14 @@ dlm_status_t dlm_detach(void)
 {
 	dlm_status_t st = DLM_SUCCESS;
 
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	godlm_enter();
 	pthread_mutex_lock(&mutex);
 	if (godlmgo_locks(0, 0, 0, 0, NULL, 0) > 0) {
 		st = DLM_HASLOCKS;
 	} else {
+		godlm_leave_domains();
 		memset(spaces, 0, sizeof spaces);
 		atomic_store(&joined, 0);
 	}
@@ -195,7 +197,7 @@ dlm_status_t dlm_set_signal(int newsig, int *oldsig)
 	dlm_status_t st;
 	if (newsig < 0 || newsig > SIGMAX || newsig == SIGKILL || newsig == SIGSTOP)
 		return DLM_BADPARAM;
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	godlm_enter();
 	st = godlm_set_signal(newsig, oldsig);
@@ -205,7 +207,7 @@ dlm_status_t dlm_set_signal(int newsig, int *oldsig)
 
 int dlm_notify(void)
 {
-	return attached() ? godlm_deliver(1) : 0;
+	return godlm_attached() ? godlm_deliver(1) : 0;
 }
 
 /* ---- requests --------------------------------------------------------------- */
@@ -270,7 +272,7 @@ static int granted(int32_t status)
 static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
                          dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
                          callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
-                         cpl_callback_t cplrtn, dlm_trans_id_t tid, dlm_flags_t known, int async)
+                         cpl_callback_t cplrtn, dlm_trans_id_t tid, dlm_rd_id_t rdid, dlm_flags_t known, int async)
 {
 	struct godlm_call c;
 	struct waiter w;
@@ -282,7 +284,7 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 		return DLM_BADPARAM;
 	if (resnam == NULL || lkid_p == NULL)
 		return DLM_EFAULT;
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	s = space_of(nsp);
 	if (s == NULL && (parid == NULL || nsp != 0))
@@ -293,6 +295,8 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 	c.parent = id_number(parid);
 	if (parid != NULL && c.parent == 0)
 		return DLM_IVLOCKID;
+	if (flags & DLM_GROUP_LOCK)
+		return DLM_NO_GROUP;
 	c.flags = flags;
 	c.mode = rqmode;
 	c.space_kind = s ? s->kind : 0;
@@ -306,6 +310,9 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 	c.cplrtn = (uint64_t)(uintptr_t)cplrtn;
 	c.valb = (uint64_t)(uintptr_t)valb_p;
 	c.tid = tid;
+	memset(c.domain, 0, sizeof c.domain);
+	if (flags & DLM_PERSIST)
+		godlm_domain(rdid, c.domain); /* a handle that is none is an error later */
 	c.timeout = timeout;
 	c.async = async;
 	if (flags & DLM_NOQUEUE)
@@ -341,7 +348,7 @@ dlm_status_t dlm_lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid
                       callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout)
 {
 	return lock(nsp, resnam, resnlen, parid, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout,
-	            NULL, 0, LOCK_FLAGS, 0);
+	            NULL, 0, 0, LOCK_FLAGS, 0);
 }
 
 dlm_status_t dlm_locktp(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
@@ -349,9 +356,8 @@ dlm_status_t dlm_locktp(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lk
                         callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
                         dlm_trans_id_t tid, dlm_rd_id_t rdid)
 {
-	(void)rdid;
 	return lock(nsp, resnam, resnlen, parid, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout,
-	            NULL, tid, LOCK_FLAGS | TXID_FLAGS, 0);
+	            NULL, tid, rdid, TP_FLAGS, 0);
 }
 
 dlm_status_t dlm_quelock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
@@ -360,7 +366,7 @@ dlm_status_t dlm_quelock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
                          cpl_callback_t cplrtn)
 {
 	return lock(nsp, resnam, resnlen, parid, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout,
-	            cplrtn, 0, LOCK_FLAGS, 1);
+	            cplrtn, 0, 0, LOCK_FLAGS, 1);
 }
 
 dlm_status_t dlm_quelocktp(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
@@ -368,9 +374,8 @@ dlm_status_t dlm_quelocktp(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm
                            callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
                            cpl_callback_t cplrtn, dlm_trans_id_t tid, dlm_rd_id_t rdid)
 {
-	(void)rdid;
 	return lock(nsp, resnam, resnlen, parid, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout,
-	            cplrtn, tid, LOCK_FLAGS | TXID_FLAGS, 1);
+	            cplrtn, tid, rdid, TP_FLAGS, 1);
 }
 
 static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
@@ -385,7 +390,7 @@ static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t 
 		return DLM_BADPARAM;
 	if (lkid_p == NULL)
 		return DLM_EFAULT;
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	c.lock = id_number(lkid_p);
 	c.flags = flags;
@@ -484,7 +489,7 @@ dlm_status_t dlm_unlock(dlm_lkid_t *lkid_p, dlm_valb_t *valb_p, dlm_flags_t flag
 		return DLM_BADPARAM;
 	if (lkid_p == NULL && !(flags & DLM_DEQALL))
 		return DLM_EFAULT;
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	id = id_number(lkid_p);
 	if (lkid_p != NULL && id == 0)
@@ -507,7 +512,7 @@ dlm_status_t dlm_cancel(dlm_lkid_t *lkid_p, dlm_flags_t flags)
 		return DLM_BADPARAM;
 	if (lkid_p == NULL)
 		return DLM_EFAULT;
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	c.lock = id_number(lkid_p);
 	c.flags = flags;
@@ -530,7 +535,7 @@ dlm_status_t dlm_get_lkinfo(dlm_lkid_t *lkid_p, dlm_lkinfo_t *lkinfo)
 
 	if (lkid_p == NULL || lkinfo == NULL)
 		return DLM_EFAULT;
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	godlm_enter();
 	st = (dlm_status_t)godlmgo_lock_info(id_number(lkid_p), &n);
@@ -567,7 +572,7 @@ dlm_status_t dlm_get_rsbinfo(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, d
 
 	if (resnam == NULL || rsbinfo == NULL)
 		return DLM_EFAULT;
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	s = space_of(nsp);
 	if (s == NULL && (par_lkid == NULL || nsp != 0))
@@ -612,7 +617,7 @@ dlm_status_t godlm_get_token(dlm_lkid_t *lkid_p, godlm_token_t *token)
 
 	if (lkid_p == NULL || token == NULL)
 		return DLM_EFAULT;
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	godlm_enter();
 	st = (dlm_status_t)godlmgo_token(id_number(lkid_p), &epoch, &number);
@@ -632,7 +637,7 @@ dlm_status_t godlm_get_blockers(dlm_lkid_t *lkid_p, char *text, size_t size, siz
 
 	if (lkid_p == NULL || (text == NULL && size > 0))
 		return DLM_EFAULT;
-	if (!attached())
+	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	c.lock = id_number(lkid_p);
 	godlm_enter();

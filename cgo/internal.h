@@ -22,6 +22,7 @@ struct godlm_call {
 	uint8_t value[32];
 	uint64_t notprm, hint, blkrtn, cplrtn, valb;
 	uint64_t tid;
+	uint8_t domain[16]; /* recovery domain, with DLM_PERSIST; all zero: none */
 	uint32_t timeout;
 	int32_t async;
 	int32_t plain;   /* never say that the value block is not valid */
@@ -31,6 +32,17 @@ struct godlm_call {
 };
 
 #define GODLM_PENDING (-1)
+
+/* The same for a recovery domain. */
+struct godlm_domain_call {
+	uint64_t token;
+	uint64_t number;    /* of a collection; in or out */
+	uint32_t what;      /* DOMAIN_* */
+	int32_t status;     /* out */
+	uint8_t digest[16]; /* out */
+	char name[65];
+};
+enum { DOMAIN_ATTACH = 1, DOMAIN_DETACH, DOMAIN_INVALIDATE, DOMAIN_COLLECT, DOMAIN_VALIDATE, DOMAIN_LEAVE };
 
 /* dlm_rsbinfo_t and dlm_lkinfo_t in plain numbers. */
 struct godlm_info {
@@ -56,7 +68,7 @@ void godlm_fd_closed(int fd);
 void godlm_set_epoll(int epfd);
 void godlm_yield(void); /* waits while the leader is to wake up */
 void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t *value,
-                    const struct godlm_info *info);
+                    const struct godlm_info *info, uint64_t number);
 
 /* notify.c, called by Go with a shard's mutex held */
 void godlm_push_completion(uint64_t lock, int32_t status, uint64_t notprm, uint64_t cplrtn,

@@ -34,6 +34,13 @@ dlm_status_t godlm_set_signal(int sig, int *old);
 int godlm_deliver(int explicit_call);
 void godlm_remind(void); /* a thread that should have delivered is gone */
 
+/* api.c */
+int godlm_attached(void);
+
+/* recovery.c */
+int godlm_domain(dlm_rd_id_t id, uint8_t digest[16]); /* of a handle; 0 if there is none */
+void godlm_leave_domains(void);
+
 /* A thread waiting for an answer; its address is the request's token. */
 struct waiter {
 	atomic_uint state; /* bits below */
@@ -46,6 +53,7 @@ struct waiter {
 	int32_t read;
 	uint8_t value[32];
 	struct godlm_info info;
+	uint64_t number; /* of a collection */
 };
 #define WAITER_DONE 1u
 #define WAITER_PROMOTED 2u

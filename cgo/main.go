@@ -202,7 +202,7 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 	n := current.Load()
 	q := process.LockRequest{
 		Space: space(c), Name: name(c), Parent: proto.LockID(c.parent), Mode: mode.Mode(c.mode), Plain: c.plain != 0,
-		Flags: dlm.Flags(c.flags), Tx: uint64(c.tid), User: user(c), Token: uint64(c.token), Async: c.async != 0,
+		Flags: dlm.Flags(c.flags), Tx: uint64(c.tid), Domain: *(*proto.Digest)(unsafe.Pointer(&c.domain)), User: user(c), Token: uint64(c.token), Async: c.async != 0,
 	}
 	if q.Async {
 		q.Token = timers.token(&q.User, q.Flags)
@@ -251,6 +251,20 @@ func godlmgo_await_master(c *C.struct_godlm_call) {
 func godlmgo_flush_all() {
 	defer guard(nil)
 	current.Load().FlushAll()
+}
+
+//export godlmgo_domain
+func godlmgo_domain(c *C.struct_godlm_domain_call) {
+	defer guard(&c.status)
+	n := current.Load()
+	q := process.DomainRequest{
+		What: uint32(c.what), Name: C.GoString(&c.name[0]), Number: uint64(c.number), Token: uint64(c.token),
+	}
+	*(*proto.Digest)(unsafe.Pointer(&c.digest)) = proto.DomainDigest(q.Name)
+	var r process.Result
+	n.Process().Domain(&q, &r)
+	n.Flush()
+	c.status = C.int32_t(r.Status)
 }
 
 //export godlmgo_unlock

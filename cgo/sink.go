@@ -30,14 +30,14 @@ func (sink) Complete(c *process.Completion) {
 		}
 		if c.Info.Exists {
 			n := info(&c.Info)
-			C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), 0, nil, &n)
+			C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), 0, nil, &n, 0)
 			return
 		}
 		read := C.int32_t(0)
 		if c.Read {
 			read = 1
 		}
-		C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), read, v, nil)
+		C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), read, v, nil, C.uint64_t(c.Number))
 		return
 	}
 	timers.done(c.Token)

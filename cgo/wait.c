@@ -73,7 +73,7 @@ void godlm_yield(void)
 }
 
 void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t *value,
-                    const struct godlm_info *info)
+                    const struct godlm_info *info, uint64_t number)
 {
 	struct waiter *w = (struct waiter *)(uintptr_t)token;
 	if (w == NULL)
@@ -84,6 +84,7 @@ void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t 
 		memcpy(w->value, value, sizeof w->value);
 	if (info)
 		w->info = *info;
+	w->number = number;
 	pthread_mutex_lock(&mutex);
 	atomic_fetch_or(&w->state, WAITER_DONE);
 	if (w->leads) {

@@ -41,6 +41,11 @@ type World interface {
 	Forget(dead proto.ProcID)
 	// Directory keeps who masters what; it outlives the agent.
 	Directory
+	// Keep and Unkeep keep which persistent resources there are, Doubt which
+	// recovery domains are invalid; both outlive the agent too.
+	Keep(k *proto.Kept) error
+	Unkeep(k *proto.Kept)
+	Doubt(domain proto.Digest, invalid bool) error
 }
 
 // Directory is the lasting map from roots to masters.
@@ -57,6 +62,13 @@ type Entry struct {
 	Assign uint64
 }
 
+// Lasting is what outlives an agent.
+type Lasting struct {
+	Directory []Entry
+	Kept      []proto.Kept
+	Doubted   []proto.Digest // recovery domains that are invalid
+}
+
 // Agent is one incarnation of the agent role.
 type Agent struct {
 	world     World
@@ -71,6 +83,7 @@ type Agent struct {
 	awaited   map[proto.ProcID]bool  // whose reports of this view are missing
 	reports   map[proto.Digest][]rebuild.Report
 	roots     map[proto.Digest]proto.Root
+	recovery  recovery
 }
 
 // tree is what the agent knows of one root.
@@ -92,8 +105,9 @@ type asker struct {
 }
 
 // New starts an incarnation. view is its first view and higher than any before;
-// live and dead are the processes that the runtime directory knows.
-func New(w World, view uint64, live, dead []proto.ProcID, dir []Entry) *Agent {
+// live and dead are the processes that the runtime directory knows, past is what
+// the agents before have left.
+func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent {
 	a := &Agent{
 		world: w, view: view + 1, assign: view,
 		live:      map[proto.ProcID]bool{},
@@ -109,9 +123,10 @@ func New(w World, view uint64, live, dead []proto.ProcID, dir []Entry) *Agent {
 	for _, p := range dead {
 		a.dead[p] = true
 	}
-	for _, e := range dir {
+	for _, e := range past.Directory {
 		a.dir[e.Tree] = &tree{digest: e.Tree, master: e.Master, assign: e.Assign}
 	}
+	a.recovery.init(past, live)
 	// A predecessor may have died between naming a new master and retiring what
 	// the old one left.
 	for _, d := range sorted(a.dead) {
@@ -147,8 +162,8 @@ func (a *Agent) Connected(p proto.ProcID) {
 	}
 	a.connected[p] = true
 	a.sendView(p)
-	for _, t := range a.dir {
-		if t.placing == 0 && t.refused != nil && !t.refused[p] {
+	for d, t := range a.dir {
+		if t.placing == 0 && !a.live[t.master] && a.lost[d] == nil && !t.refused[p] {
 			a.reportAgain()
 			return
 		}
@@ -184,6 +199,7 @@ func (a *Agent) Dead(p proto.ProcID) {
 		a.sendView(x)
 	}
 	a.startRecovery()
+	a.deadInDomains(p)
 }
 
 // startRecovery finds the trees without a living master and whose reports they
@@ -254,9 +270,18 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 		if m.View >= a.needed {
 			delete(a.awaited, p)
 			a.advance()
+			a.heard(p)
 		}
 	case proto.KInstalled:
 		a.installed(p, m)
+	case proto.KKeep:
+		a.keep(p, m)
+	case proto.KUnkeep:
+		a.unkeep(p, m)
+	case proto.KDomain:
+		a.domainAsked(p, m)
+	case proto.KRoundDone:
+		a.roundDone(p, m)
 	}
 }
 
@@ -352,12 +377,7 @@ func (a *Agent) advance() {
 	if len(a.awaited) > 0 || len(a.lost) == 0 {
 		return
 	}
-	lost := make([]proto.Digest, 0, len(a.lost))
-	for d := range a.lost {
-		lost = append(lost, d)
-	}
-	sort.Slice(lost, func(i, j int) bool { return string(lost[i][:]) < string(lost[j][:]) })
-	for _, d := range lost {
+	for _, d := range inOrder(a.lost) {
 		a.placeTree(a.lost[d])
 	}
 	clear(a.lost)
@@ -369,7 +389,11 @@ func (a *Agent) advance() {
 func (a *Agent) placeTree(t *tree) {
 	reports := a.reports[t.digest]
 	var im *proto.Image
-	if len(reports) > 0 {
+	kept := a.recovery.keptOf(t.digest)
+	if len(kept) > 0 {
+		a.roots[t.digest] = kept[0].Root
+	}
+	if len(reports) > 0 || len(kept) > 0 {
 		// Only the journal of the master that the directory names is whole: who
 		// died while the tree was being installed may have written half of it.
 		var records []proto.Record
@@ -380,6 +404,7 @@ func (a *Agent) placeTree(t *tree) {
 		a.assign++
 		im = rebuild.Assemble(&rebuild.Input{
 			Root: a.roots[t.digest], Assign: a.assign, Reports: reports, Records: records,
+			Kept: kept, Doubted: func(d proto.Digest) bool { return a.recovery.doubted[d] },
 			Alive: func(p proto.ProcID) bool { return a.live[p] }, HostLost: !a.dead[t.master],
 		})
 	}
@@ -418,6 +443,7 @@ func (a *Agent) free(t *tree) {
 	for _, q := range t.asking {
 		a.lookup(q)
 	}
+	a.serveDomains()
 }
 
 func (a *Agent) retire(d proto.Digest) {
@@ -447,6 +473,7 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 		return
 	}
 	t.held = true
+	defer a.serveDomains()
 	a.world.Send(p, &proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign})
 	asking := t.asking
 	t.asking = nil

@@ -12,6 +12,7 @@ const (
 	Synch           Status = 1
 	SuccValNotValid Status = 2
 	SyncValNotValid Status = 3
+	MoreToRecover   Status = 4
 	Abort           Status = 16
 	Attached        Status = 17
 	BadParam        Status = 18
@@ -38,8 +39,20 @@ const (
 	Timeout         Status = 40
 	TooManyNS       Status = 41
 	UnexpErr        Status = 42
+	NoGroup         Status = 46
+	TooManyRD       Status = 48
+	IsPR            Status = 49
+	NotPR           Status = 50
+	IvRDID          Status = 51
+	PRRDMismatch    Status = 52
+	IvHndl          Status = 53
+	EAlready        Status = 54
+	EInProgress     Status = 55
 	PubNSDisallow   Status = 56
 
+	// Unkept never leaves the library: a persistent resource has to be remembered
+	// first.
+	Unkept Status = -2
 	// Pending never leaves the library: the answer comes later, through
 	// World.Complete.
 	Pending Status = -1
@@ -66,6 +79,7 @@ const (
 	InvValBlk    Flags = 0x400
 	CancelWaitOK Flags = 0x800
 	ValB         Flags = 0x1000
+	Persist      Flags = 0x2000
 	TxidLocal    Flags = 0x8000
 	TxidGlobal   Flags = 0x10000
 

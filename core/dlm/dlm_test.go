@@ -42,12 +42,14 @@ var statuses = map[string]Status{
 	"IVLOCKID": IvLockID, "LKBUSY": LkBusy, "NOACCESS": NoAccess, "NOLOCKID": NoLockID, "NOTATTACHED": NotAttached,
 	"NOTQUEUED": NotQueued, "PARNOTGRANT": ParNotGrant, "SUBLOCKS": SubLocks, "TIMEOUT": Timeout,
 	"TOOMANYNS": TooManyNS, "UNEXPERR": UnexpErr, "PUBNS_DISALLOW": PubNSDisallow,
+	"MORE_TO_RECOVER": MoreToRecover, "NO_GROUP": NoGroup, "TOOMANYRD": TooManyRD, "IS_PR": IsPR, "NOT_PR": NotPR,
+	"IVRDID": IvRDID, "PR_RD_MISMATCH": PRRDMismatch, "IVHNDL": IvHndl, "EALREADY": EAlready, "EINPROGRESS": EInProgress,
 }
 
 var flags = map[string]Flags{
 	"USER": User, "GROUP": Group, "JOIN_SAME_OK": JoinSameOK, "NOQUEUE": NoQueue, "SYNCSTS": SyncSts,
 	"NODLCKWT": NoDlckWt, "NODLCKBLK": NoDlckBlk, "EXPEDITE": Expedite, "QUECVT": QueCvt, "DEQALL": DeqAll,
-	"INVVALBLK": InvValBlk, "CANCELWAITOK": CancelWaitOK, "VALB": ValB,
+	"INVVALBLK": InvValBlk, "CANCELWAITOK": CancelWaitOK, "VALB": ValB, "PERSIST": Persist,
 	"TXID_LOCAL": TxidLocal, "TXID_GLOBAL": TxidGlobal,
 }
 
@@ -93,8 +95,8 @@ func TestEveryNumberIsCompared(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := len(regexp.MustCompile(`(?m)^\s+\w+\s+(Status|Flags)\s+=`).FindAllString(string(b), -1))
-	// Pending, HasBlocking and Expired are in no header; Lost is in another.
-	if want := len(statuses) + len(flags) + 4; n != want {
+	// Pending, Unkept, HasBlocking and Expired are in no header; Lost is in another.
+	if want := len(statuses) + len(flags) + 5; n != want {
 		t.Errorf("dlm.go has %d constants, the tests compare %d", n, want)
 	}
 }

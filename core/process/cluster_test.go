@@ -36,7 +36,7 @@ type member struct {
 
 func newCluster(t *testing.T, n int) (*cluster, []*member) {
 	c := &cluster{t: t, procs: map[proto.ProcID]*member{}, dir: map[proto.Digest]agent.Entry{}}
-	c.agent = agent.New(c, 1<<32, nil, nil, nil)
+	c.agent = agent.New(c, 1<<32, nil, nil, &agent.Lasting{})
 	var out []*member
 	for i := 0; i < n; i++ {
 		m := &member{c: c, records: map[uint32]proto.Record{}}
@@ -70,6 +70,7 @@ func (c *cluster) kill(m *member) {
 func copyMsg(m *proto.Msg) *proto.Msg {
 	n := *m
 	n.Locks = append([]proto.LockReport(nil), m.Locks...)
+	n.Path = append([]proto.Name(nil), m.Path...)
 	return &n
 }
 
@@ -125,9 +126,12 @@ func (c *cluster) Retire(dead proto.ProcID, tree proto.Digest) {
 		}
 	}
 }
-func (c *cluster) Forget(proto.ProcID)     {}
-func (c *cluster) Put(e agent.Entry) error { c.dir[e.Tree] = e; return nil }
-func (c *cluster) Delete(d proto.Digest)   { delete(c.dir, d) }
+func (c *cluster) Forget(proto.ProcID)            {}
+func (c *cluster) Keep(*proto.Kept) error         { return nil }
+func (c *cluster) Unkeep(*proto.Kept)             {}
+func (c *cluster) Doubt(proto.Digest, bool) error { return nil }
+func (c *cluster) Put(e agent.Entry) error        { c.dir[e.Tree] = e; return nil }
+func (c *cluster) Delete(d proto.Digest)          { delete(c.dir, d) }
 
 // lock asks for a lock and lets everything settle; it returns the final status.
 func (m *member) lock(name string, md mode.Mode, f dlm.Flags) (proto.LockID, dlm.Status, proto.Value) {

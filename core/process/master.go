@@ -29,7 +29,7 @@ func (p *Process) FromPeer(from proto.ProcID, role proto.Role, m *proto.Msg) {
 	defer s.mu.Unlock()
 	r := s.roots[m.Root]
 	switch {
-	case r == nil || r.where != local && r.asked == lookupNone && r.where != installing:
+	case r == nil || r.where != local && r.asked == lookupNone && r.where != installing && r.where != keeping:
 		s.refuseRoot(from, m, true)
 	case r.where != local:
 		if m.Assign < r.assign {
@@ -150,7 +150,14 @@ func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
 		t.Party.ID = uint64(from)
 	}
 	t.Requested, t.Flags, t.Hint, t.Heard = m.Mode, dlm.Flags(m.Flags), m.Hint, true
-	switch st := r.tree.Request(t, parent, &m.Name); st {
+	st := r.tree.Request(t, parent, &m.Name, m.Domain)
+	if st == dlm.Unkept {
+		st = r.askToKeep(parent, &m.Name, m.Domain)
+	}
+	switch st {
+	case dlm.Unkept:
+		s.freeForeign(t)
+		r.held = append(r.held, heldMsg{from, s.p.world.Now(), *m})
 	case dlm.Synch:
 		r.foreign[key] = t
 		r.sendGranted(t)

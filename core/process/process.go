@@ -26,6 +26,7 @@ type Process struct {
 	me      proto.ProcID // set once by Joined
 	lost    atomic.Bool
 	hunt    hunt
+	domains domains
 	shards  [shardCount]shard
 
 	members struct {
@@ -75,10 +76,11 @@ type lock struct {
 	granted mode.Mode
 	held    uint32 // dlm.Flags of the granted request
 	block   proto.Block
-	token   proto.Stamp // fencing token of the latest grant of PW or EX
-	plain   bool        // says nothing of value blocks that are not valid
-	user    User        // of the granted request
-	noticed mode.Mode   // of the undelivered blocking notification
+	token   proto.Stamp  // fencing token of the latest grant of PW or EX
+	plain   bool         // says nothing of value blocks that are not valid
+	domain  proto.Digest // of a persistent resource
+	user    User         // of the granted request
+	noticed mode.Mode    // of the undelivered blocking notification
 
 	ask     ask
 	unlock  unlocking
@@ -135,6 +137,7 @@ func New(w World, j Journal) *Process {
 	p.hunt.patience = DeadlockWait
 	p.members.live = map[proto.ProcID]bool{}
 	p.members.peers = map[proto.ProcID]bool{}
+	p.domains.attached = map[string]uint64{}
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.p, s.index = p, uint32(i)
@@ -289,7 +292,7 @@ func (p *Process) alive(x proto.ProcID) bool {
 	m := &p.members
 	m.Lock()
 	defer m.Unlock()
-	return uint64(x) > m.view || m.live[x] || x == p.me
+	return uint64(x) > m.view || m.live[x] || x == p.me || x == proto.Keeper
 }
 
 // notePeer makes sure that the journal names x before x's first request is

@@ -262,6 +262,7 @@ func (s *shard) answerQuery(q *query, n proto.Info) {
 
 // detachQuery forgets a question for which nobody waits any more.
 func (p *Process) detachQuery(token uint64) {
+	p.domains.forget(token)
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()

@@ -45,6 +45,10 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 		}
 		r = parent.root
 	}
+	if q.Flags&dlm.Persist != 0 && q.Domain == (proto.Digest{}) {
+		res.Status = dlm.IvRDID
+		return
+	}
 	l := s.newLock(r)
 	if l == nil {
 		res.Status = dlm.NoLockID
@@ -57,6 +61,7 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 	} else {
 		l.plain = q.Plain
 	}
+	l.domain = q.Domain
 	switch {
 	case q.Flags&dlm.TxidLocal != 0:
 		l.Party = proto.Party{Kind: proto.PartyLocalTx, ID: q.Tx}
@@ -120,7 +125,7 @@ func (s *shard) begin(l *lock, res *Result) {
 		res.Status = dlm.Pending
 	default:
 		l.ask.made = s.p.world.Now()
-		r.find(lookupToUse)
+		r.find(lookupToUse) // not while the tree is only pausing
 		res.Status = dlm.Pending
 		res.Stalled = r.where != unknown || l.granted != mode.None
 	}
@@ -131,6 +136,10 @@ func (s *shard) begin(l *lock, res *Result) {
 func (s *shard) inline(l *lock, res *Result) {
 	st := l.root.decide(l)
 	switch {
+	case st == dlm.Unkept:
+		l.ask.made = s.p.world.Now()
+		res.Status = dlm.Pending
+		return
 	case st == dlm.Pending:
 		s.wait(l, l.Arrival)
 		res.Status = dlm.Pending
@@ -169,7 +178,11 @@ func (r *root) decide(l *lock) dlm.Status {
 		if l.parent != nil {
 			parent = &l.parent.Lock
 		}
-		return r.tree.Request(&l.Lock, parent, &l.name)
+		st := r.tree.Request(&l.Lock, parent, &l.name, l.domain)
+		if st == dlm.Unkept {
+			st = r.askToKeep(parent, &l.name, l.domain)
+		}
+		return st
 	}
 	return r.tree.Convert(&l.Lock, &tree.Conversion{
 		Mode: a.mode, Flags: dlm.Flags(a.flags), Hint: a.user.Hint, Op: uint32(a.op), Value: &a.value,

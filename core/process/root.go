@@ -18,6 +18,7 @@ const (
 	installing              // a rebuilt tree is here; the agent has yet to say go
 	remote                  // mastered by root.master
 	orphan                  // its master died; reported, and looked up again
+	keeping                 // mastered here; nothing is decided until the agent has noted r.keep
 )
 
 // lookupKind tells which lookup is under way.
@@ -51,7 +52,9 @@ type root struct {
 	ownCount int
 	ops      uint64 // last operation number given
 	queries  []*query
-	held     []heldMsg // requests of others that came before the tree did
+	held     []heldMsg    // requests of others that came before the tree did
+	keep     proto.Kept   // see keeping
+	noKeep   proto.Digest // the agent could not note this one
 	next     *root
 	prev     *root
 }
@@ -135,7 +138,7 @@ func (s *shard) compose(k proto.Kind) *proto.Msg {
 
 // find asks the directory for the root's master.
 func (r *root) find(kind lookupKind) {
-	if r.asked >= kind {
+	if r.asked >= kind || r.where == keeping {
 		return
 	}
 	r.asked = kind
@@ -197,7 +200,7 @@ func (r *root) resume() {
 	held := r.held
 	r.held = nil
 	others := func(until int64) {
-		for len(held) > 0 && held[0].at <= until {
+		for len(held) > 0 && held[0].at <= until && r.where != keeping {
 			if r.shard.p.alive(held[0].from) {
 				r.fromOwner(held[0].from, &held[0].msg)
 			}
@@ -221,7 +224,11 @@ func (r *root) resume() {
 	for _, st := range steps {
 		// An earlier step may have ended the lock or answered the request.
 		l := r.shard.lookup(st.id)
+		if l != nil && r.where == local {
+			others(l.ask.made - 1)
+		}
 		switch {
+		case r.where == keeping:
 		case l == nil:
 		case l.unlock.active:
 			// Once it is done the request and its cancel are answered too.
@@ -230,9 +237,6 @@ func (r *root) resume() {
 				carried = true
 			}
 		case l.ask.kind != proto.PendingNothing && l.ask.op == st.op:
-			if r.where == local {
-				others(l.ask.made - 1)
-			}
 			r.carryAsk(l)
 			carried = true
 		case !l.cancel.active || l.cancel.op != st.op:
@@ -247,12 +251,15 @@ func (r *root) resume() {
 	if r.where == remote && r.ownCount > 0 && !carried {
 		r.greet()
 	}
-	queries := r.queries
-	r.queries = nil
-	for _, q := range queries {
-		r.carryQuery(q)
+	if r.where != keeping {
+		queries := r.queries
+		r.queries = nil
+		for _, q := range queries {
+			r.carryQuery(q)
+		}
+		others(1<<63 - 1)
 	}
-	others(1<<63 - 1)
+	r.held = append(r.held, held...)
 }
 
 // greet makes contact with a new master that this process asks nothing of:

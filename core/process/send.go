@@ -28,6 +28,7 @@ func (r *root) carryAsk(l *lock) {
 	}
 	st := r.decide(l)
 	switch st {
+	case dlm.Unkept: // once more when it is kept
 	case dlm.Pending:
 		s.wait(l, l.Arrival)
 	case dlm.Synch:
@@ -60,6 +61,7 @@ func (r *root) sendAsk(l *lock) {
 		}
 	}
 	m.Assign, m.Root, m.Lock, m.Op = r.assign, r.key, l.ID, uint32(a.op)
+	m.Domain = l.domain
 	m.Mode, m.Flags, m.Hint, m.Value, m.Made = a.mode, a.flags, a.user.Hint, a.value, a.made
 	s.p.world.Send(r.master, proto.ToMaster, m)
 }

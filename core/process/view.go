@@ -14,8 +14,15 @@ func (p *Process) FromAgent(m *proto.Msg) {
 	if p.lost.Load() {
 		return
 	}
-	if m.Kind == proto.KView {
+	switch m.Kind {
+	case proto.KView:
 		p.view(m)
+		return
+	case proto.KRound:
+		p.round(m)
+		return
+	case proto.KDomainDone:
+		p.domainDone(m)
 		return
 	}
 	key := m.Root
@@ -32,6 +39,10 @@ func (p *Process) FromAgent(m *proto.Msg) {
 		}
 	case proto.KInstall:
 		s.root(&key).install(m.Image)
+	case proto.KKept:
+		if r := s.roots[key]; r != nil {
+			r.kept(m)
+		}
 	case proto.KActivate:
 		if r := s.roots[key]; r != nil && r.where == installing && r.assign == m.Assign {
 			r.activate()
@@ -236,7 +247,7 @@ func (r *root) install(im *proto.Image) {
 	r.foreign = map[owned]*tree.Lock{}
 	r.where, r.master, r.assign = installing, s.p.me, im.Assign
 	for i := range im.Locks {
-		if o := im.Locks[i].Owner; o != s.p.me {
+		if o := im.Locks[i].Owner; o != s.p.me && o != proto.Keeper {
 			if err := s.p.notePeer(o); err != nil {
 				r.uninstall()
 				return
@@ -322,6 +333,7 @@ func (r *root) ownerless() (out []*tree.Lock) {
 // Connected says that an agent has welcomed this process, for the first time or
 // again: what the one before may not have answered is asked again.
 func (p *Process) Connected() {
+	p.domains.again(p.world)
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
@@ -330,6 +342,9 @@ func (p *Process) Connected() {
 				m := s.compose(proto.KInstalled)
 				m.Root, m.Assign = r.key, r.assign
 				s.p.world.SendAgent(m)
+			}
+			if r.where == keeping {
+				r.sendKeep()
 			}
 			r.lookups = 0
 			if r.asked != lookupNone {
@@ -344,6 +359,7 @@ func (p *Process) Connected() {
 // gone, and every request, pending or to come, is answered with dlm.Lost.
 func (p *Process) Lost() {
 	p.lost.Store(true)
+	p.domains.lose(p.world)
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()

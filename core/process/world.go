@@ -69,6 +69,7 @@ type Completion struct {
 	Value  proto.Value
 	User   User       // of the completed request (async only)
 	Info   proto.Info // of a query
+	Number uint64     // of a collection
 
 	Obstacles []proto.Obstacle // of a query by Blockers; valid during the call
 }
@@ -114,7 +115,8 @@ type LockRequest struct {
 	Mode   mode.Mode
 	Plain  bool // of a root lock: never answer that the value block is not valid
 	Flags  dlm.Flags
-	Tx     uint64 // with dlm.TxidLocal or dlm.TxidGlobal
+	Tx     uint64       // with dlm.TxidLocal or dlm.TxidGlobal
+	Domain proto.Digest // with dlm.Persist; zero: a handle that is none
 	User   User
 	Token  uint64
 	Async  bool

@@ -21,10 +21,10 @@ var (
 
 // arity is the number of array elements of each kind, the kind included.
 var arity = [256]uint8{
-	KRequest: 13, KConvert: 10, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
+	KRequest: 14, KConvert: 10, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
 	KGranted: 9, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13, KBlamed: 7, KWaiting: 5,
-	KHello: 4, KLookup: 4, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3,
-	KWelcome: 3, KView: 3, KMaster: 4, KInstall: 6, KActivate: 3, KDiscard: 3, KReject: 2,
+	KHello: 4, KLookup: 4, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3, KKeep: 4, KUnkeep: 3, KDomain: 5, KRoundDone: 4,
+	KWelcome: 3, KView: 3, KMaster: 4, KInstall: 6, KActivate: 3, KDiscard: 3, KKept: 6, KDomainDone: 4, KRound: 4, KReject: 2,
 	KConnect: 3,
 }
 
@@ -48,6 +48,7 @@ func Append(dst []byte, m *Msg) []byte {
 		b = appendUint(b, m.Hint)
 		b = appendParty(b, m.Party)
 		b = appendUint(b, uint64(m.Made))
+		b = appendDomain(b, m.Domain)
 	case KConvert:
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
@@ -136,6 +137,7 @@ func Parse(b []byte, m *Msg) error {
 		m.Hint = d.u64()
 		m.Party = d.party()
 		m.Made = int64(d.u64())
+		m.Domain = d.domain()
 	case KConvert:
 		m.Assign = d.u64()
 		d.root(&m.Root)

@@ -14,6 +14,36 @@ func appendCold(b []byte, m *Msg) []byte {
 	case KDrop, KInstalled, KActivate, KDiscard:
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
+	case KKeep, KUnkeep, KKept:
+		b = appendRoot(b, &m.Root)
+		b = appendArray(b, len(m.Path))
+		for i := range m.Path {
+			b = appendBin(b, m.Path[i].Bytes())
+		}
+		if m.Kind != KUnkeep {
+			b = appendDomain(b, m.Domain)
+		}
+		if m.Kind == KKept {
+			b = appendUint(b, uint64(uint32(m.Status)))
+			b = appendUint(b, uint64(m.Flags))
+		}
+	case KDomain:
+		b = appendUint(b, m.Hint)
+		b = appendUint(b, uint64(m.Flags))
+		b = appendText(b, m.Text)
+		b = appendUint(b, m.Number)
+	case KDomainDone:
+		b = appendUint(b, m.Hint)
+		b = appendUint(b, uint64(uint32(m.Status)))
+		b = appendUint(b, m.Number)
+	case KRound:
+		b = appendDomain(b, m.Domain)
+		b = appendUint(b, m.Number)
+		b = appendUint(b, uint64(m.Flags))
+	case KRoundDone:
+		b = appendDomain(b, m.Domain)
+		b = appendUint(b, m.Number)
+		b = appendUint(b, uint64(m.Op))
 	case KBlame, KVictim:
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
@@ -96,6 +126,37 @@ func (d *decoder) cold(m *Msg) {
 	case KDrop, KInstalled, KActivate, KDiscard:
 		m.Assign = d.u64()
 		d.root(&m.Root)
+	case KKeep, KUnkeep, KKept:
+		d.root(&m.Root)
+		m.Path = m.Path[:0]
+		for n := d.list(2); n > 0 && d.err == nil; n-- {
+			m.Path = append(m.Path, Name{})
+			d.name(&m.Path[len(m.Path)-1], false)
+		}
+		if m.Kind != KUnkeep {
+			m.Domain = d.domain()
+		}
+		if m.Kind == KKept {
+			m.Status = int32(d.u32())
+			m.Flags = d.u32()
+		}
+	case KDomain:
+		m.Hint = d.u64()
+		m.Flags = d.u32()
+		m.Text = d.text()
+		m.Number = d.u64()
+	case KDomainDone:
+		m.Hint = d.u64()
+		m.Status = int32(d.u32())
+		m.Number = d.u64()
+	case KRound:
+		m.Domain = d.domain()
+		m.Number = d.u64()
+		m.Flags = d.u32()
+	case KRoundDone:
+		m.Domain = d.domain()
+		m.Number = d.u64()
+		m.Op = d.u32()
 	case KBlame, KVictim:
 		m.Assign = d.u64()
 		d.root(&m.Root)
@@ -307,11 +368,13 @@ func appendImage(b []byte, im *Image) []byte {
 	b = appendArray(b, len(im.Resources))
 	for i := range im.Resources {
 		r := &im.Resources[i]
-		b = append(b, 0x95)
+		b = append(b, 0x97)
 		b = appendUint(b, uint64(r.Parent+1))
 		b = appendBin(b, r.Name.Bytes())
 		b = appendBin(b, r.Digest[:])
 		b = appendBlock(b, &r.Block)
+		b = appendDomain(b, r.Domain)
+		b = appendBool(b, r.Doubted)
 	}
 	b = appendArray(b, len(im.Locks))
 	for i := range im.Locks {
@@ -338,11 +401,13 @@ func (d *decoder) image() *Image {
 	im.Arrival = d.u64()
 	for n := d.list(resourceLeast); n > 0 && d.err == nil; n-- {
 		var r ImageResource
-		d.tuple(5)
+		d.tuple(7)
 		r.Parent = int32(d.uint(1<<30)) - 1
 		d.name(&r.Name, true)
 		d.fixed(r.Digest[:])
 		d.block(&r.Block)
+		r.Domain = d.domain()
+		r.Doubted = d.bool()
 		im.Resources = append(im.Resources, r)
 	}
 	for n := d.list(lockLeast); n > 0 && d.err == nil; n-- {

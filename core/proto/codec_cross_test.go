@@ -61,10 +61,14 @@ func compareFields(t *testing.T, m *Msg, e []any) {
 func fieldsOf(m *Msg) ([]any, bool) {
 	root := []any{uint64(m.Root.Space.Kind), uint64(m.Root.Space.ID), m.Root.Name.Bytes()}
 	status := uint64(uint32(m.Status))
+	domain := m.Domain[:]
+	if m.Domain == (Digest{}) {
+		domain = []byte{}
+	}
 	switch m.Kind {
 	case KRequest:
 		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Parent), m.Name.Bytes(), uint64(m.Mode), uint64(m.Flags), m.Hint,
-			uint64(m.Party.Kind), m.Party.ID, uint64(m.Made)}, true
+			uint64(m.Party.Kind), m.Party.ID, uint64(m.Made), domain}, true
 	case KConvert:
 		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Mode), uint64(m.Flags), m.Hint, uint64(m.Made), m.Value[:]}, true
 	case KUnlock:

@@ -87,7 +87,7 @@ func TestFieldsOutOfRange(t *testing.T) {
 		return cat([]byte{0x90 | arity[KGranted], byte(KGranted), 1, 1, 1, byte(mode.PR), 1, 1}, bin(32), []byte{0x93, 1, 1, valid})
 	}
 	request := func(parent byte, name []byte) []byte {
-		return cat([]byte{0x90 | arity[KRequest], byte(KRequest), 1}, root, []byte{1, 1, parent}, name, []byte{1, 0, 0, 0, 0, 0})
+		return cat([]byte{0x90 | arity[KRequest], byte(KRequest), 1}, root, []byte{1, 1, parent}, name, []byte{1, 0, 0, 0, 0, 0}, bin(0))
 	}
 	for _, c := range []struct {
 		what string

@@ -206,6 +206,23 @@ func (d *decoder) root(r *Root) {
 	d.name(&r.Name, false)
 }
 
+// appendDomain writes a recovery domain, nothing for none.
+func appendDomain(b []byte, d Digest) []byte {
+	if d == (Digest{}) {
+		return appendBin(b, nil)
+	}
+	return appendBin(b, d[:])
+}
+
+func (d *decoder) domain() (v Digest) {
+	b := d.bin()
+	if len(b) != 0 && len(b) != len(v) {
+		d.fail(errLength)
+	}
+	copy(v[:], b)
+	return v
+}
+
 func (d *decoder) party() (p Party) {
 	p.Kind = PartyKind(d.uint(uint64(PartyGlobalTx)))
 	p.ID = d.u64()

@@ -36,11 +36,17 @@ func random(r *rand.Rand, k Kind) *Msg {
 	}
 	md := func() mode.Mode { return mode.Mode(r.IntN(7)) }
 	party := func() Party { return Party{PartyKind(r.IntN(3)), num()} }
+	domain := func() (g Digest) {
+		if r.IntN(2) == 0 {
+			g[3] = byte(num()) | 1
+		}
+		return g
+	}
 	block := func() Block { return Block{value(), Stamp{num(), num()}, r.IntN(2) == 0} }
 	root := Root{Namespace{NamespaceKind(r.IntN(3)), uint32(num())}, name()}
 	m := &Msg{
 		Kind: k, Mode: md(), Flags: uint32(num()), Op: uint32(num()), Status: int32(num()), Assign: num(), View: num(),
-		Hint: num(), Arrival: num(), Token: num(), Proc: ProcID(num()), Lock: LockID(num()), Parent: LockID(num() | 1), Party: party(), Search: uint32(num()), Made: int64(num()),
+		Hint: num(), Arrival: num(), Token: num(), Proc: ProcID(num()), Lock: LockID(num()), Parent: LockID(num() | 1), Party: party(), Search: uint32(num()), Made: int64(num()), Number: num(), Domain: domain(),
 		Root: root, Name: name(), Value: value(), Block: block(), Text: "some text",
 		Info: Info{r.IntN(2) == 0, block(), uint32(num()), uint32(num()), uint32(num()), uint32(num()), md(), md(), md(), uint32(num())},
 	}
@@ -49,7 +55,8 @@ func random(r *rand.Rand, k Kind) *Msg {
 		m.Procs = append(m.Procs, ProcID(num()))
 		m.Locks = append(m.Locks, LockReport{LockID(num()), LockID(num() | 1), name(), md(), md(), uint32(num()), uint32(num()),
 			num(), num(), int64(num()), uint32(num()), PendingKind(r.IntN(4)), value(), block(), party()})
-		im.Resources = append(im.Resources, ImageResource{int32(r.IntN(100)) - 1, name(), block(), Digest{1, byte(num())}})
+		im.Resources = append(im.Resources, ImageResource{int32(r.IntN(100)) - 1, name(), block(), Digest{1, byte(num())}, domain(), r.IntN(2) == 0})
+		m.Path = append(m.Path, name())
 		im.Locks = append(im.Locks, ImageLock{int32(r.IntN(100)), ProcID(num()), LockID(num()), md(), md(), uint32(num()), uint32(num()), num(), num(), uint32(num()), party()})
 		m.Obstacles = append(m.Obstacles, Obstacle{ProcID(num()), LockID(num()), uint32(num()), party(), md(), r.IntN(2) == 0})
 		m.Waits = append(m.Waits, Wait{LockID(num()), uint32(num()), root, name(), md(), md(), ProcID(num()), num(), int64(num())})

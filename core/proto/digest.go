@@ -25,3 +25,10 @@ func (d Digest) Child(name *Name) (c Digest) {
 	copy(c[:], sum[:])
 	return c
 }
+
+// DomainDigest identifies a recovery domain.
+func DomainDigest(name string) (d Digest) {
+	h := sha256.Sum256(append([]byte("recovery domain "), name...))
+	copy(d[:], h[:])
+	return d
+}

@@ -18,7 +18,7 @@ type Kind uint8
 
 // Owner to master.
 const (
-	KRequest Kind = 1 + iota // Assign Root Lock Parent Name Mode Flags Hint Op Party Made
+	KRequest Kind = 1 + iota // Assign Root Lock Parent Name Mode Flags Hint Op Party Made Domain
 	KConvert                 // Assign Root Lock Mode Flags Hint Made Op Value
 	KUnlock                  // Assign Root Lock Flags Op Value
 	KCancel                  // Assign Root Lock Flags Op
@@ -50,17 +50,24 @@ const (
 	KReport                     // View Root Locks
 	KReportEnd                  // View
 	KInstalled                  // Root Assign
+	KKeep                       // Root Path Domain: remember a persistent resource
+	KUnkeep                     // Root Path: forget it
+	KDomain                     // Hint (a token) Flags (what) Text (name) Number
+	KRoundDone                  // Domain Number Op (resources that are not valid and not of the collection)
 )
 
 // Agent to process.
 const (
-	KWelcome  Kind = 48 + iota // Proc View
-	KView                      // View Procs
-	KMaster                    // Root Proc Assign; Proc 0: nobody masters it
-	KInstall                   // Image
-	KActivate                  // Root Assign
-	KDiscard                   // Root Assign: the installed tree has come too late
-	KReject                    // Text: why
+	KWelcome    Kind = 48 + iota // Proc View
+	KView                        // View Procs
+	KMaster                      // Root Proc Assign; Proc 0: nobody masters it
+	KInstall                     // Image
+	KActivate                    // Root Assign
+	KDiscard                     // Root Assign: the installed tree has come too late
+	KKept                        // Root Path Domain Status, Flags: DomainInvalid
+	KDomainDone                  // Hint (the token) Status Number
+	KRound                       // Domain Number Flags (what)
+	KReject                      // Text: why
 )
 
 // First message on a connection between two processes.
@@ -74,6 +81,20 @@ const LookupOnly = 1
 // GivenUp in the Flags of KNotMaster: the sender has given up what the directory
 // may still name it for. Whoever is told relays it with the next KLookup.
 const GivenUp = 1
+
+// What is asked of a recovery domain in the Flags of KDomain and KRound (spec §12).
+const (
+	DomainAttach     = 1 + iota // also again, to a new agent; Number: the open collection
+	DomainDetach                //
+	DomainInvalidate            // detach, and mark everything in it not valid
+	DomainCollect               // Number, in the answer: the collection
+	DomainValidate              // Number: the collection
+	DomainLeave                 // detach, whatever is open
+	DomainRecovered             // of KRound only: the domain is valid again
+)
+
+// DomainInvalid in the Flags of KKept: the domain has been invalidated.
+const DomainInvalid = 1
 
 // Version is the protocol version of KHello and KConnect.
 const Version = 1
@@ -99,6 +120,8 @@ type Msg struct {
 	Party   Party
 	Search  uint32 // number of a search for deadlocks
 	Made    int64  // when the request was made, on the clock of the owner's host
+	Number  uint64 // of a collection
+	Domain  Digest // a recovery domain; zero: none
 	Root    Root
 	Name    Name
 	Value   Value
@@ -110,6 +133,7 @@ type Msg struct {
 	Image *Image
 	Info  Info
 
+	Path      []Name
 	Obstacles []Obstacle
 	Waits     []Wait
 }

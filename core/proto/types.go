@@ -3,12 +3,20 @@
 // socket. Everybody in core and net may import it.
 package proto
 
-import "github.com/godlm/godlm/core/mode"
+import (
+	"encoding/binary"
+
+	"github.com/godlm/godlm/core/mode"
+)
 
 // ProcID names a process, unique for ever within a runtime directory. It is the
 // number of the view in which the process joined, so that a view can tell
 // "dead" (not in it, and older) from "not yet known" (not in it, and newer).
 type ProcID uint64
+
+// Keeper owns the NL locks that keep persistent resources alive (spec §12). It is
+// no process: it never dies, and nothing is ever sent to it.
+const Keeper ProcID = 1
 
 // LockID is a lock's handle in its owner process: sequence number in the high
 // half (dlm_lkid_t.seqn), table position in the low half (.hndl). 0 is no lock.
@@ -144,6 +152,9 @@ type ImageResource struct {
 	Name   Name  // empty for the root
 	Block  Block
 	Digest Digest
+	Domain Digest // recovery domain of a persistent resource; else zero
+	// Doubted: the domain is invalid.
+	Doubted bool
 }
 
 // ImageLock is one lock of a tree image.
@@ -207,3 +218,22 @@ type Obstacle struct {
 	Mode   mode.Mode // granted, or wanted by a request that is ahead in the queue
 	Queued bool      // ahead in the queue
 }
+
+// Kept is a persistent resource, as the agent remembers it.
+type Kept struct {
+	Root   Root
+	Path   []Name // below the root; empty for the root resource
+	Domain Digest
+}
+
+// Digest identifies the resource.
+func (k *Kept) Digest() Digest {
+	d := k.Root.Digest()
+	for i := range k.Path {
+		d = d.Child(&k.Path[i])
+	}
+	return d
+}
+
+// KeeperLock is the id of the keeper's lock on a resource.
+func (d Digest) KeeperLock() LockID { return LockID(binary.BigEndian.Uint64(d[:])) | 1 }

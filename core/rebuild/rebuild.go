@@ -38,9 +38,11 @@ type Input struct {
 	Root     proto.Root
 	Assign   uint64 // of the new master; newer than every stamp below
 	Reports  []Report
-	Records  []proto.Record          // of this tree, from the journal of its dead master
-	Alive    func(proto.ProcID) bool // by the current view
-	HostLost bool                    // the journals were lost with the master's host (rule 3)
+	Records  []proto.Record                 // of this tree, from the journal of its dead master
+	Alive    func(proto.ProcID) bool        // by the current view
+	Kept     []proto.Kept                   // its persistent resources
+	Doubted  func(domain proto.Digest) bool // the recovery domain is invalid
+	HostLost bool                           // the journals were lost with the master's host (rule 3)
 }
 
 // assembly is the work in progress.
@@ -94,6 +96,9 @@ func Assemble(in *Input) *proto.Image {
 	for i := range in.Reports {
 		a.report(&in.Reports[i])
 	}
+	for i := range in.Kept {
+		a.keep(&in.Kept[i])
+	}
 	a.settleMiddle()
 	a.order()
 	a.values()
@@ -144,6 +149,20 @@ func (a *assembly) report(rep *Report) {
 		a.of[owned{rep.Proc, l.Lock}] = res
 		a.lock(rep.Proc, res, l)
 	}
+}
+
+// keep adds a persistent resource and the lock that it lives by.
+func (a *assembly) keep(k *proto.Kept) {
+	i := int32(0)
+	for n := range k.Path {
+		i = a.resource(i, k.Path[n])
+	}
+	r := &a.im.Resources[i]
+	r.Domain, r.Doubted = k.Domain, a.in.Doubted(k.Domain)
+	a.im.Locks = append(a.im.Locks, proto.ImageLock{
+		Resource: i, Owner: proto.Keeper, Lock: r.Digest.KeeperLock(), Granted: mode.NL, Requested: mode.None,
+	})
+	a.made = append(a.made, 0)
 }
 
 // lock adds one lock in the state that its owner's unanswered request leads to.
@@ -265,7 +284,7 @@ func (a *assembly) values() {
 				a.stamp(b)
 			}
 		case !a.in.HostLost: // the master had nobody else's lock on it: it is new
-			*b = proto.Block{Valid: true}
+			*b = proto.Block{Valid: !a.im.Resources[i].Doubted}
 			a.stamp(b)
 		case n.copied: // rule 3
 			*b = n.newest

@@ -49,6 +49,10 @@ func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, loc
 		if err := r.enter(l); err != nil {
 			return t, err
 		}
+		if il.Owner == proto.Keeper {
+			ir := &im.Resources[il.Resource]
+			r.persist = &persistence{domain: ir.Domain, keeper: l, doubted: ir.Doubted}
+		}
 		if il.Granted != mode.None {
 			r.hold(l, il.Granted)
 			t.fence(l)
@@ -75,6 +79,7 @@ func (t *Tree) Activate() {
 			l.fresh = true
 		}
 		r.scan()
+		r.unkeep()
 	})
 }
 

@@ -92,8 +92,9 @@ type Resource struct {
 	writer     *Lock              // the one lock held in PW or EX, if any
 	locks      uint32
 	children   uint32
-	foreign    uint32 // locks and requests of other processes than the master
-	slot       uint32 // in the value journal
+	foreign    uint32       // locks and requests of other processes than the master
+	persist    *persistence // of a persistent resource
+	slot       uint32       // in the value journal
 	journaled  bool
 }
 
@@ -206,13 +207,18 @@ func (r *Resource) leave(l *Lock) {
 	}
 	if r.locks == 0 {
 		r.tree.retire(r)
+	} else if r.persist != nil {
+		r.unkeep()
 	}
 }
 
-// change gives the block a new stamp (design §4). Whoever calls it sees to it
+// changed gives the block a new stamp (design §4). Whoever calls it sees to it
 // that the journal gets the change together with the change of the writer, in
 // one record: a death between two would leave a block that nobody has written.
-func (r *Resource) change() {
+func (r *Resource) changed() {
+	if r.persist != nil {
+		r.persist.collection = 0 // what it was collected for is over
+	}
 	r.tree.seq++
 	r.Block.Stamp = proto.Stamp{Assign: r.tree.Assign, Seq: r.tree.seq}
 }
@@ -220,12 +226,12 @@ func (r *Resource) change() {
 func (r *Resource) write(v *proto.Value) {
 	r.Block.Value, r.Block.Valid = *v, true
 	r.writes++
-	r.change()
+	r.changed()
 }
 
 func (r *Resource) invalidate() {
 	r.Block.Valid = false
-	r.change()
+	r.changed()
 }
 
 // store does what a holder's request says about the value block; D-50: of the

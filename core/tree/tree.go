@@ -16,6 +16,8 @@ type Sink interface {
 	Granted(l *Lock)
 	// Blocking: l, granted, stands in the way of a request for m (spec §9.4).
 	Blocking(l *Lock, m mode.Mode, hint uint64)
+	// Unkept: a persistent resource is gone; nobody need remember it.
+	Unkept(path []proto.Name)
 }
 
 // Journal keeps the records of resources that other processes use (design §5).
@@ -112,8 +114,9 @@ func (t *Tree) retire(r *Resource) {
 // Request decides a new lock; l names its owner and carries the request in
 // Requested, Flags, Hint and Op. parent nil means the root resource. The answer
 // is dlm.Synch (granted), dlm.Pending (queued) or a refusal, after which l is in
-// no queue.
-func (t *Tree) Request(l *Lock, parent *Lock, name *proto.Name) dlm.Status {
+// no queue. domain is for a persistent resource; dlm.Unkept says that Keep must
+// come first.
+func (t *Tree) Request(l *Lock, parent *Lock, name *proto.Name, domain proto.Digest) dlm.Status {
 	r := &t.root
 	if parent != nil {
 		if parent.Granted == mode.None || parent.Res == nil {
@@ -121,6 +124,12 @@ func (t *Tree) Request(l *Lock, parent *Lock, name *proto.Name) dlm.Status {
 		}
 		if r = t.sub(parent.Res, name); r == nil {
 			return dlm.BadParam
+		}
+	}
+	if r.persist != nil || l.Flags&dlm.Persist != 0 {
+		if st := r.admit(l, domain); st != dlm.Success {
+			t.retire(r)
+			return st
 		}
 	}
 	if err := r.enter(l); err != nil {
@@ -343,9 +352,14 @@ func (r *Resource) Info() proto.Info {
 		Exists: r.locks > 0 || r.children > 0, Block: r.Block,
 		SubResources: r.children, Locks: r.locks, Writes: r.writes,
 	}
+	held := r.held
+	if r.persist != nil { // the keeper is nobody
+		n.Locks--
+		held[mode.NL]--
+	}
 	for m := mode.EX; m >= mode.NL; m-- {
-		if r.held[m] > 0 {
-			n.GroupMode, n.AtGroupMode = m, r.held[m]
+		if held[m] > 0 {
+			n.GroupMode, n.AtGroupMode = m, held[m]
 			break
 		}
 	}

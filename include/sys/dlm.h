@@ -124,6 +124,8 @@ typedef int dlm_nsp_t;           /* namespace handle, 1 to DLM_NSPROCMAX */
 typedef void *callback_arg_t;
 typedef unsigned long dlm_trans_id_t; /* a number that the program gives meaning to */
 typedef int dlm_rd_id_t;              /* recovery domain handle; 0 is none */
+typedef unsigned int dlm_rd_flags_t;
+typedef unsigned long dlm_rd_collection_hndl_t; /* of dlm_rd_collect(); 0 is none */
 
 /* Lock id, meaningful in its process only. All zero is no lock. */
 typedef struct dlm_lkid {
@@ -210,10 +212,15 @@ typedef struct dlm_rsbinfo {
 #define DLM_INVVALBLK 0x400u     /* mark the value block not valid */
 #define DLM_CANCELWAITOK 0x800u  /* cancel: also a lock never granted */
 #define DLM_VALB 0x1000u         /* read or write the value block */
-#define DLM_PERSIST 0x2000u
-#define DLM_GROUP_LOCK 0x4000u
-#define DLM_TXID_LOCAL 0x8000u
-#define DLM_TXID_GLOBAL 0x10000u
+#define DLM_PERSIST 0x2000u      /* locktp: the resource is persistent */
+#define DLM_GROUP_LOCK 0x4000u   /* locktp: the lock is the group's */
+#define DLM_TXID_LOCAL 0x8000u   /* locktp: tid is known on this host */
+#define DLM_TXID_GLOBAL 0x10000u /* locktp: tid is known on all hosts */
+
+/* Flags of recovery domains. */
+#define DLM_RD_PROCESS 0x1u
+#define DLM_RD_GROUP 0x2u
+#define DLM_RD_INVALIDATE 0x4u
 
 /* ---- namespaces --------------------------------------------------------- */
 
@@ -304,9 +311,13 @@ dlm_status_t dlm_quelock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen,
  * The same for transactions: with DLM_TXID_LOCAL or DLM_TXID_GLOBAL the lock is
  * transaction tid's, not the process's, in the search for deadlocks. A local
  * number means the same to all processes of this host, a global one to all.
- * Conversions keep it. Without either flag tid is ignored. rdid is 0.
+ * Conversions keep it. Without either flag tid is ignored. With DLM_PERSIST the
+ * resource is a persistent one of recovery domain rdid, else rdid is ignored.
  *
- * Statuses of dlm_lock() and dlm_quelock(); DLM_BADPARAM for both flags at once.
+ * Statuses of dlm_lock() and dlm_quelock(); DLM_BADPARAM for both DLM_TXID flags;
+ * DLM_IVRDID; DLM_IS_PR and DLM_NOT_PR (the resource is persistent and DLM_PERSIST is
+ * missing, or the reverse); DLM_PR_RD_MISMATCH (it is in another domain);
+ * DLM_NO_GROUP (DLM_GROUP_LOCK, and this process is in no container).
  */
 dlm_status_t dlm_locktp(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen,
                         dlm_lkid_t *parid, dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode,
@@ -374,6 +385,58 @@ dlm_status_t dlm_get_lkinfo(dlm_lkid_t *lkid_p, dlm_lkinfo_t *lkinfo);
  */
 dlm_status_t dlm_get_rsbinfo(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen,
                              dlm_rsbinfo_t *rsbinfo, dlm_lkid_t *par_lkid);
+
+/* ---- recovery domains ---------------------------------------------------- */
+
+/*
+ * A recovery domain is a named set of persistent resources. Such a resource is made
+ * by the first dlm_locktp() with DLM_PERSIST and the domain's handle. While its value
+ * block is not valid, because a holder of PW or EX has died, it outlives its last
+ * lock, so that the next who asks is told; dlm_rd_collect(), repair and
+ * dlm_rd_validate() end that.
+ *
+ * Attach to the domain of that name, 1 to DLM_RDNAMELEN characters, which then
+ * exists. *rd_id_p receives a handle that this process can use. attach_flag is
+ * DLM_RD_PROCESS, or DLM_RD_GROUP for locks of a group.
+ *
+ * DLM_SUCCESS; DLM_ATTACHED (to this domain already); DLM_BADPARAM; DLM_EFAULT;
+ * DLM_NOTATTACHED (no namespace is joined); DLM_ENAMETOOLONG; DLM_NO_GROUP (this
+ * process is in no container); DLM_TOOMANYRD (64 for a process); GODLM_LOST.
+ */
+dlm_status_t dlm_rd_attach(char *name, dlm_rd_id_t *rd_id_p, dlm_rd_flags_t attach_flag);
+
+/*
+ * Detach. With DLM_RD_INVALIDATE all value blocks in the domain, and those of every
+ * resource that is added before the next validation without rest, are not valid.
+ *
+ * DLM_SUCCESS; DLM_BADPARAM; DLM_NOTATTACHED; DLM_IVRDID (no handle of this
+ * process); DLM_HASLOCKS (this process has locks or requests in the domain);
+ * DLM_EINPROGRESS (it has a collection that it has yet to validate); DLM_INSFMEM;
+ * GODLM_LOST.
+ */
+dlm_status_t dlm_rd_detach(dlm_rd_id_t rd_id, dlm_rd_flags_t detach_flag);
+
+/*
+ * Begin a recovery: gather the domain's resources whose blocks are not valid now, if
+ * any, into a collection. flags must be 0. It ends with dlm_rd_validate() or the
+ * death of this process.
+ *
+ * DLM_SUCCESS; DLM_BADPARAM; DLM_EFAULT; DLM_NOTATTACHED; DLM_IVRDID; DLM_EALREADY
+ * (this process has not validated its last collection); DLM_EINPROGRESS (another
+ * process is at it); GODLM_LOST.
+ */
+dlm_status_t dlm_rd_collect(dlm_rd_id_t rd_id, dlm_rd_collection_hndl_t *hndl_p, dlm_rd_flags_t flags);
+
+/*
+ * End a recovery: every block of the collection that nobody has written since is
+ * valid again, and zero. flags must be 0.
+ *
+ * DLM_SUCCESS (the domain is recovered); DLM_MORE_TO_RECOVER (done, but since the
+ * collection other blocks became not valid, or an attached process died: collect
+ * again); DLM_BADPARAM; DLM_EFAULT; DLM_NOTATTACHED; DLM_IVRDID; DLM_IVHNDL (not
+ * this process's open collection); GODLM_LOST.
+ */
+dlm_status_t dlm_rd_validate(dlm_rd_id_t rd_id, dlm_rd_collection_hndl_t *hndl_p, dlm_rd_flags_t flags);
 
 /* ---- messages ----------------------------------------------------------- */
 

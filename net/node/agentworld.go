@@ -66,3 +66,28 @@ func (w *agentWorld) Put(e agent.Entry) error { return w.dir.Put(journal.Entry(e
 
 // Delete implements agent.Directory.
 func (w *agentWorld) Delete(d proto.Digest) { w.dir.Delete(d) }
+
+// Keep implements agent.World.
+func (w *agentWorld) Keep(k *proto.Kept) error {
+	err := w.kept.Keep(k)
+	if err != nil {
+		w.n.log.Error("note a persistent resource", "error", err)
+	}
+	return err
+}
+
+// Unkeep implements agent.World.
+func (w *agentWorld) Unkeep(k *proto.Kept) {
+	if err := w.kept.Unkeep(k); err != nil {
+		w.n.log.Warn("forget a persistent resource", "error", err)
+	}
+}
+
+// Doubt implements agent.World.
+func (w *agentWorld) Doubt(domain proto.Digest, invalid bool) error {
+	err := w.kept.Doubt(domain, invalid)
+	if err != nil {
+		w.n.log.Error("note the state of a recovery domain", "error", err)
+	}
+	return err
+}

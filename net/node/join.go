@@ -169,7 +169,7 @@ func (h *toAgent) Message(c *link.Conn, m *proto.Msg) error {
 		h.n.refused(m.Text)
 		return errors.New("refused by the agent")
 	}
-	if err := between(m, proto.KView, proto.KDiscard); err != nil {
+	if err := between(m, proto.KView, proto.KRound); err != nil {
 		return err
 	}
 	if !h.welcomed {

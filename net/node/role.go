@@ -33,6 +33,7 @@ type role struct {
 	dead    map[proto.ProcID]*rundir.Dead
 	file    *rundir.DirectoryFile
 	dir     *journal.Directory
+	kept    *rundir.RecoveryFile
 	closed  bool
 }
 
@@ -95,6 +96,9 @@ func (r *role) start() error {
 	if r.dir, err = journal.Load(r.file); err != nil {
 		return fmt.Errorf("directory in %s: %w", n.dir.Path(), err)
 	}
+	if r.kept, err = n.dir.OpenRecovery(n.openFD, n.closeFD); err != nil {
+		return err
+	}
 	states, err := n.dir.Scan(n.file.Name)
 	if err != nil {
 		return err
@@ -116,13 +120,14 @@ func (r *role) start() error {
 			r.members[s.Proc] = &member{id: s.Proc, name: s.Name}
 		}
 	}
-	var entries []agent.Entry
+	var past agent.Lasting
 	for _, e := range r.dir.Entries() {
-		entries = append(entries, agent.Entry(e))
+		past.Directory = append(past.Directory, agent.Entry(e))
 	}
+	r.kept.Fill(&past)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.agent = agent.New((*agentWorld)(r), uint64(gen)<<32, live, dead, entries)
+	r.agent = agent.New((*agentWorld)(r), uint64(gen)<<32, live, dead, &past)
 	return nil
 }
 
@@ -181,6 +186,9 @@ func (r *role) close() error {
 	if r.file != nil {
 		r.n.closeFD(r.file.FD())
 		errs = append(errs, r.file.Close())
+	}
+	if r.kept != nil {
+		errs = append(errs, r.kept.Close())
 	}
 	for _, f := range r.dead {
 		errs = append(errs, f.Close())
@@ -262,7 +270,7 @@ func (h *fromMember) Message(c *link.Conn, m *proto.Msg) error {
 		return errors.New("a message after the refusal")
 	}
 	if h.id != 0 {
-		if err := between(m, proto.KLookup, proto.KInstalled); err != nil {
+		if err := between(m, proto.KLookup, proto.KRoundDone); err != nil {
 			return err
 		}
 		h.r.fromProcess(h.id, m)

@@ -179,6 +179,55 @@ static void trees(void)
 	ASSERT_ST(dlm_unlock(NULL, NULL, DLM_DEQALL), DLM_SUCCESS);
 }
 
+static void domains(void)
+{
+	char name[DLM_RDNAMELEN + 2];
+	dlm_rd_id_t rd[65], extra = 77;
+	dlm_rd_collection_hndl_t h = 0;
+
+	memset(name, 'n', sizeof name - 1);
+	name[sizeof name - 1] = '\0';
+	ASSERT_ST(dlm_rd_attach(NULL, &extra, 8), DLM_BADPARAM);
+	ASSERT_ST(dlm_rd_attach(NULL, &extra, DLM_RD_PROCESS), DLM_EFAULT);
+	ASSERT_ST(dlm_rd_attach(name, NULL, DLM_RD_PROCESS), DLM_EFAULT);
+	ASSERT_ST(dlm_rd_attach(name, &extra, DLM_RD_PROCESS), DLM_ENAMETOOLONG);
+	name[DLM_RDNAMELEN] = '\0';
+	for (int i = 0; i < 64; i++) {
+		name[0] = (char)('0' + i);
+		ASSERT_ST(dlm_rd_attach(name, &rd[i], DLM_RD_PROCESS), DLM_SUCCESS);
+		ASSERT(rd[i] > 0);
+	}
+	name[0] = 'z';
+	ASSERT_ST(dlm_rd_attach(name, &extra, DLM_RD_PROCESS), DLM_TOOMANYRD);
+	ASSERT_EQ(extra, 77);
+	ASSERT_ST(dlm_rd_detach(rd[5], 0), DLM_SUCCESS);
+	ASSERT_ST(dlm_rd_attach(name, &rd[64], DLM_RD_PROCESS), DLM_SUCCESS);
+	ASSERT(rd[64] != rd[5]);
+	int stale[] = {rd[5], 1 << 30, 2147483647};
+	for (int i = 0; i < 3; i++) {
+		ASSERT_ST(dlm_rd_detach(stale[i], 0), DLM_IVRDID);
+		ASSERT_ST(dlm_rd_collect(stale[i], &h, 0), DLM_IVRDID);
+		h = 5;
+		ASSERT_ST(dlm_rd_validate(stale[i], &h, 0), DLM_IVRDID);
+	}
+	ASSERT_ST(dlm_rd_collect(rd[0], NULL, 1), DLM_BADPARAM);
+	ASSERT_ST(dlm_rd_collect(rd[0], NULL, 0), DLM_EFAULT);
+	ASSERT_ST(dlm_rd_validate(rd[0], NULL, 0), DLM_EFAULT);
+	ASSERT_ST(dlm_rd_validate(-1, &h, 0), DLM_BADPARAM);
+	ASSERT_ST(dlm_rd_collect(rd[0], &h, 0), DLM_SUCCESS);
+	ASSERT(h != 0);
+	h++;
+	ASSERT_ST(dlm_rd_validate(rd[0], &h, 0), DLM_IVHNDL);
+	ASSERT_ST(dlm_rd_detach(rd[0], 0), DLM_EINPROGRESS);
+	ASSERT_ST(dlm_detach(), DLM_SUCCESS); /* D-27: from all domains as well */
+	ASSERT_ST(dlm_rd_attach(name, &extra, DLM_RD_PROCESS), DLM_NOTATTACHED);
+	ASSERT_ST(dlm_rd_detach(rd[0], 0), DLM_NOTATTACHED);
+	nsp = join();
+	ASSERT_ST(dlm_rd_detach(rd[0], 0), DLM_IVRDID);
+	ASSERT_ST(dlm_rd_attach(name, &rd[0], DLM_RD_PROCESS), DLM_SUCCESS);
+	ASSERT_ST(dlm_rd_detach(rd[0], DLM_RD_INVALIDATE), DLM_SUCCESS);
+}
+
 int main(void)
 {
 	nsp = join();
@@ -188,6 +237,7 @@ int main(void)
 	unaligned();
 	edges();
 	trees();
+	domains();
 	ASSERT_ST(dlm_set_signal(-1, NULL), DLM_BADPARAM);
 	ASSERT_ST(dlm_set_signal(SIGMAX + 1, NULL), DLM_BADPARAM);
 	ASSERT_ST(dlm_set_signal(SIGKILL, NULL), DLM_BADPARAM);

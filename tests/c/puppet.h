@@ -15,7 +15,7 @@
 #define NO_SLOT (-1)
 
 enum op { OP_JOIN, OP_LOCK, OP_QUELOCK, OP_CVT, OP_QUECVT, OP_UNLOCK, OP_CANCEL, OP_COMPLETION, OP_BLOCKED,
-          OP_LKINFO, OP_RSBINFO, OP_NOTIFY, OP_EXIT };
+          OP_LKINFO, OP_RSBINFO, OP_NOTIFY, OP_RD_ATTACH, OP_RD_DETACH, OP_RD_COLLECT, OP_RD_VALIDATE, OP_EXIT };
 
 struct command {
 	int op, slot, mode;
@@ -23,6 +23,7 @@ struct command {
 	dlm_flags_t flags;
 	uint_t timeout, value;
 	dlm_trans_id_t tid;
+	int rd; /* number of the recovery domain, from 1; 0 for none */
 	int watch; /* with a blocking routine */
 	long hint;
 	char name[DLM_RESNAMELEN + 1];
@@ -54,6 +55,10 @@ static struct slot {
 	dlm_lkmode_t mode;
 	long hint;
 } puppet_slots[SLOTS];
+
+#define DOMAINS 4
+static dlm_rd_id_t puppet_rd[DOMAINS];
+static dlm_rd_collection_hndl_t puppet_collections[DOMAINS];
 
 static void puppet_completed(callback_arg_t notprm, dlm_lkid_t *id, dlm_status_t status)
 {
@@ -105,11 +110,11 @@ static void puppet_do(dlm_nsp_t nsp, const struct command *c, struct reply *a)
 	switch (c->op) {
 	case OP_LOCK:
 		a->status = dlm_locktp(nsp, name, len, parent, &s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s, hint,
-		                       blk, c->timeout, c->tid, 0);
+		                       blk, c->timeout, c->tid, puppet_rd[c->rd]);
 		break;
 	case OP_QUELOCK:
 		a->status = dlm_quelocktp(nsp, name, len, parent, &s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s,
-		                          hint, blk, c->timeout, puppet_completed, c->tid, 0);
+		                          hint, blk, c->timeout, puppet_completed, c->tid, puppet_rd[c->rd]);
 		break;
 	case OP_CVT:
 		a->status = dlm_cvt(&s->id, (dlm_lkmode_t)c->mode, &s->valb, c->flags, s, hint, blk, c->timeout);
@@ -144,6 +149,18 @@ static void puppet_do(dlm_nsp_t nsp, const struct command *c, struct reply *a)
 	case OP_NOTIFY: /* runs what is pending and counts */
 		dlm_notify();
 		a->calls = s->blockings;
+		break;
+	case OP_RD_ATTACH:
+		a->status = dlm_rd_attach((char *)(size_t)c->name, &puppet_rd[c->rd], c->flags);
+		break;
+	case OP_RD_DETACH:
+		a->status = dlm_rd_detach(puppet_rd[c->rd], c->flags);
+		break;
+	case OP_RD_COLLECT:
+		a->status = dlm_rd_collect(puppet_rd[c->rd], &puppet_collections[c->rd], 0);
+		break;
+	case OP_RD_VALIDATE:
+		a->status = dlm_rd_validate(puppet_rd[c->rd], &puppet_collections[c->rd], 0);
 		break;
 	case OP_RSBINFO:
 		a->status = dlm_get_rsbinfo(nsp, name, len, &a->rsb, parent);

@@ -25,6 +25,7 @@ type Cluster struct {
 	queue      []delivery
 	directory  *journal.Directory
 	lastToken  uint64
+	remembered agent.Remembered
 }
 
 // delivery is a message under way, in its encoding.
@@ -78,11 +79,12 @@ func (c *Cluster) RestartAgent() {
 			live = append(live, m.ID)
 		}
 	}
-	var entries []agent.Entry
+	var past agent.Lasting
 	for _, e := range c.directory.Entries() {
-		entries = append(entries, agent.Entry(e))
+		past.Directory = append(past.Directory, agent.Entry(e))
 	}
-	c.agent = agent.New(agentWorld{c}, c.generation<<32, live, dead, entries)
+	c.remembered.Fill(&past)
+	c.agent = agent.New(agentWorld{c}, c.generation<<32, live, dead, &past)
 	for _, m := range c.members {
 		if !m.dead {
 			m.Connected()
@@ -266,6 +268,13 @@ func (w agentWorld) Forget(dead proto.ProcID) {
 
 func (w agentWorld) Put(e agent.Entry) error  { return w.c.directory.Put(journal.Entry(e)) }
 func (w agentWorld) Delete(tree proto.Digest) { w.c.directory.Delete(tree) }
+
+func (w agentWorld) Keep(k *proto.Kept) error { w.c.remembered.Keep(k); return nil }
+func (w agentWorld) Unkeep(k *proto.Kept)     { w.c.remembered.Unkeep(k) }
+func (w agentWorld) Doubt(d proto.Digest, invalid bool) error {
+	w.c.remembered.Doubt(d, invalid)
+	return nil
+}
 
 // Queues are the three queues of a resource at its master.
 type Queues struct {

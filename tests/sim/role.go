@@ -81,17 +81,19 @@ func (s *sim) takeRole(calm bool) bool {
 		}
 	}
 	r.known = append(r.known, live...)
-	var dir []agent.Entry
+	past := &agent.Lasting{}
 	for _, e := range s.dir {
-		dir = append(dir, e)
+		past.Directory = append(past.Directory, e)
 	}
+	s.remembered.Fill(past)
+	dir := past.Directory
 	sort.Slice(dir, func(i, j int) bool { return string(dir[i].Tree[:]) < string(dir[j].Tree[:]) })
 	s.note("%s becomes agent, generation %d, dead %s, directory of %d", host, s.gen, s.names(dead), len(dir))
 	if s.gen > 1 {
 		s.counts[takeovers]++
 	}
 	s.role = r
-	s.agentStep(r, func() { r.a = agent.New(r, s.gen<<32, live, dead, dir) })
+	s.agentStep(r, func() { r.a = agent.New(r, s.gen<<32, live, dead, past) })
 	return true
 }
 
@@ -369,6 +371,26 @@ func (r *role) Delete(tree proto.Digest) {
 			s.dir[tree] = old
 		}
 	})
+}
+
+// Keep implements agent.World.
+func (r *role) Keep(k *proto.Kept) error {
+	r.remember(func(m *agent.Remembered) { m.Keep(k) })
+	return nil
+}
+
+// Unkeep implements agent.World.
+func (r *role) Unkeep(k *proto.Kept) { r.remember(func(m *agent.Remembered) { m.Unkeep(k) }) }
+
+// Doubt implements agent.World.
+func (r *role) Doubt(domain proto.Digest, invalid bool) error {
+	r.remember(func(m *agent.Remembered) { m.Doubt(domain, invalid) })
+	return nil
+}
+
+func (r *role) remember(change func(*agent.Remembered)) {
+	s, old := r.s, r.s.remembered
+	s.change(func() { s.remembered = old.Clone(); change(s.remembered) }, func() { s.remembered = old })
 }
 
 // names prints processes for the trace.

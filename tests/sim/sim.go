@@ -30,14 +30,15 @@ type sim struct {
 	clock     int64
 	calmSince int64
 
-	nodes  []*node
-	byID   map[proto.ProcID]*node
-	queues []*queue
-	role   *role // the agent, nil when there is none
-	gen    uint64
-	dir    map[proto.Digest]agent.Entry
-	files  map[proto.ProcID]*file
-	undo   *[]func() // of writes to shared memory in a step that will be cut
+	nodes      []*node
+	byID       map[proto.ProcID]*node
+	queues     []*queue
+	role       *role // the agent, nil when there is none
+	gen        uint64
+	dir        map[proto.Digest]agent.Entry
+	remembered *agent.Remembered
+	files      map[proto.ProcID]*file
+	undo       *[]func() // of writes to shared memory in a step that will be cut
 
 	regs     []*reg
 	regByKey map[place]*reg
@@ -125,14 +126,15 @@ func (s *sim) choosePlan() {
 // Run runs the schedule of a seed.
 func Run(seed uint64, tracing bool) (out Outcome) {
 	s := &sim{
-		rng:      rand.New(rand.NewPCG(seed, 0x60d1)),
-		byID:     map[proto.ProcID]*node{},
-		dir:      map[proto.Digest]agent.Entry{},
-		files:    map[proto.ProcID]*file{},
-		regByKey: map[place]*reg{},
-		byDigest: map[proto.Digest]*reg{},
-		heard:    map[asked]uint32{},
-		tracing:  tracing,
+		rng:        rand.New(rand.NewPCG(seed, 0x60d1)),
+		byID:       map[proto.ProcID]*node{},
+		dir:        map[proto.Digest]agent.Entry{},
+		remembered: &agent.Remembered{},
+		files:      map[proto.ProcID]*file{},
+		regByKey:   map[place]*reg{},
+		byDigest:   map[proto.Digest]*reg{},
+		heard:      map[asked]uint32{},
+		tracing:    tracing,
 	}
 	defer func() {
 		switch x := recover().(type) {
