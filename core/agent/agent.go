@@ -162,6 +162,7 @@ func (a *Agent) Connected(p proto.ProcID) {
 	}
 	a.connected[p] = true
 	a.sendView(p)
+	a.checkKept(p)
 	for d, t := range a.dir {
 		if t.placing == 0 && !a.live[t.master] && a.lost[d] == nil && !t.refused[p] {
 			a.reportAgain()
@@ -309,6 +310,7 @@ func (a *Agent) lookup(q asker) {
 	case t.master == q.proc && !t.held:
 		// It has given the tree up, or never heard that it got it. In both cases
 		// it starts anew, so that stamps go on (design §4).
+		a.forgetKept(d)
 		a.appoint(t, q)
 	default:
 		a.answer(q, t.master, t.assign)
@@ -347,6 +349,7 @@ func (a *Agent) dropped(p proto.ProcID, m *proto.Msg) {
 		t.refused[p] = true
 		a.reportAgain()
 	case t.master == p && t.assign == m.Assign:
+		a.forgetKept(d)
 		a.world.Delete(d)
 		delete(a.dir, d)
 	}
@@ -358,6 +361,7 @@ func (a *Agent) dropped(p proto.ProcID, m *proto.Msg) {
 func (a *Agent) givenUp(m *proto.Msg) {
 	d := m.Root.Digest()
 	if t := a.dir[d]; t != nil && t.assign == m.Assign && a.live[t.master] {
+		a.forgetKept(d)
 		a.world.Delete(d)
 		delete(a.dir, d)
 	}

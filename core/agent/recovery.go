@@ -81,7 +81,7 @@ func (r *recovery) keptOf(tree proto.Digest) (out []proto.Kept) {
 // keep notes a persistent resource before its first lock is granted.
 func (a *Agent) keep(p proto.ProcID, m *proto.Msg) {
 	k := proto.Kept{Root: m.Root, Path: slices.Clone(m.Path), Domain: m.Domain}
-	answer := proto.Msg{Kind: proto.KKept, Root: k.Root, Path: k.Path, Domain: k.Domain}
+	answer := proto.Msg{Kind: proto.KKept, Root: k.Root, Path: k.Path, Domain: k.Domain, Number: m.Number}
 	if a.world.Keep(&k) != nil {
 		answer.Status = int32(dlm.InsfMem)
 	} else {
@@ -91,6 +91,27 @@ func (a *Agent) keep(p proto.ProcID, m *proto.Msg) {
 		answer.Flags = proto.DomainInvalid
 	}
 	a.world.Send(p, &answer)
+}
+
+// checkKept asks a master whether its persistent resources are still there: it may
+// have told an agent that died.
+func (a *Agent) checkKept(p proto.ProcID) {
+	for _, tree := range inOrder(a.recovery.kept) {
+		if t := a.dir[tree]; t == nil || t.master != p || t.placing != 0 {
+			continue
+		}
+		for _, k := range a.recovery.keptOf(tree) {
+			a.world.Send(p, &proto.Msg{Kind: proto.KKept, Root: k.Root, Path: k.Path, Domain: k.Domain})
+		}
+	}
+}
+
+// forgetKept: nothing is left of a tree.
+func (a *Agent) forgetKept(tree proto.Digest) {
+	for _, k := range a.recovery.keptOf(tree) {
+		a.world.Unkeep(&k)
+	}
+	delete(a.recovery.kept, tree)
 }
 
 // unkeep forgets one whose time is over.
@@ -105,6 +126,7 @@ func (a *Agent) unkeep(p proto.ProcID, m *proto.Msg) {
 	if len(a.recovery.kept[tree]) == 0 {
 		delete(a.recovery.kept, tree)
 	}
+	a.serveDomains()
 }
 
 // domainAsked takes a process's request about a domain. One without a number only

@@ -19,20 +19,20 @@ func (r *root) askToKeep(parent *tree.Lock, name *proto.Name, domain proto.Diges
 	if k.Digest() == r.noKeep {
 		return dlm.InsfMem
 	}
-	r.where, r.keep = keeping, k
+	r.where, r.keep, r.keepOp = keeping, k, r.nextOp()
 	r.sendKeep()
 	return dlm.Unkept
 }
 
 func (r *root) sendKeep() {
 	m := r.shard.compose(proto.KKeep)
-	m.Root, m.Path, m.Domain = r.key, append(m.Path[:0], r.keep.Path...), r.keep.Domain
+	m.Root, m.Path, m.Domain, m.Number = r.key, append(m.Path[:0], r.keep.Path...), r.keep.Domain, r.keepOp
 	r.shard.p.world.SendAgent(m)
 }
 
 // kept takes the agent's word that the persistent resource is noted, or why not.
 func (r *root) kept(m *proto.Msg) {
-	if r.where != keeping || !slices.Equal(m.Path, r.keep.Path) {
+	if r.where != keeping || m.Number != r.keepOp {
 		return
 	}
 	k := r.keep
@@ -52,10 +52,24 @@ func (r *root) kept(m *proto.Msg) {
 }
 
 // Unkept implements tree.Sink.
-func (r *root) Unkept(path []proto.Name) {
-	m := r.shard.compose(proto.KUnkeep)
-	m.Root, m.Path = r.key, append(m.Path[:0], path...)
-	r.shard.p.world.SendAgent(m)
+func (r *root) Unkept(path []proto.Name) { r.shard.sendUnkeep(&r.key, path) }
+
+func (s *shard) sendUnkeep(key *proto.Root, path []proto.Name) {
+	m := s.compose(proto.KUnkeep)
+	m.Root, m.Path = *key, append(m.Path[:0], path...)
+	s.p.world.SendAgent(m)
+}
+
+// stillKept answers a new agent, which asks whether a persistent resource is still
+// there: that it is not may be what the one before has not heard.
+func (s *shard) stillKept(m *proto.Msg) {
+	r := s.roots[m.Root]
+	asked := r != nil && r.where == keeping && slices.Equal(m.Path, r.keep.Path)
+	if asked || r != nil && (r.where == installing || r.tree != nil && r.tree.Kept(m.Path)) {
+		return
+	}
+	key := m.Root
+	s.sendUnkeep(&key, m.Path)
 }
 
 // round does what the agent wants done with a domain in every tree that is here.

@@ -53,6 +53,7 @@ type root struct {
 	ops      uint64 // last operation number given
 	queries  []*query
 	held     []heldMsg    // requests of others that came before the tree did
+	keepOp   uint64       // number of that question
 	keep     proto.Kept   // see keeping
 	noKeep   proto.Digest // the agent could not note this one
 	next     *root

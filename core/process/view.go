@@ -40,7 +40,9 @@ func (p *Process) FromAgent(m *proto.Msg) {
 	case proto.KInstall:
 		s.root(&key).install(m.Image)
 	case proto.KKept:
-		if r := s.roots[key]; r != nil {
+		if m.Number == 0 {
+			s.stillKept(m)
+		} else if r := s.roots[key]; r != nil {
 			r.kept(m)
 		}
 	case proto.KActivate:
@@ -221,7 +223,7 @@ func (r *root) report(view uint64) {
 func (l *lock) report() proto.LockReport {
 	n := proto.LockReport{
 		Lock: l.ID, Name: l.name, Granted: l.granted, Held: l.held, Flags: l.held,
-		Block: l.block, Party: l.Party,
+		Block: l.block, Party: l.Party, Domain: l.domain,
 	}
 	if l.parent != nil {
 		n.Parent = l.parent.ID

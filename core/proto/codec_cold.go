@@ -22,6 +22,7 @@ func appendCold(b []byte, m *Msg) []byte {
 		}
 		if m.Kind != KUnkeep {
 			b = appendDomain(b, m.Domain)
+			b = appendUint(b, m.Number)
 		}
 		if m.Kind == KKept {
 			b = appendUint(b, uint64(uint32(m.Status)))
@@ -135,6 +136,7 @@ func (d *decoder) cold(m *Msg) {
 		}
 		if m.Kind != KUnkeep {
 			m.Domain = d.domain()
+			m.Number = d.u64()
 		}
 		if m.Kind == KKept {
 			m.Status = int32(d.u32())
@@ -317,7 +319,7 @@ func (d *decoder) wait() (w Wait) {
 
 // The fewest bytes that one element of a list takes.
 const (
-	reportLeast   = 83
+	reportLeast   = 85
 	resourceLeast = 50
 	lockLeast     = 13
 	obstacleLeast = 8
@@ -325,7 +327,7 @@ const (
 )
 
 func appendReport(b []byte, l *LockReport) []byte {
-	b = append(b, 0xdc, 0, 17)
+	b = append(b, 0xdc, 0, 18)
 	b = appendUint(b, uint64(l.Lock))
 	b = appendUint(b, uint64(l.Parent))
 	b = appendBin(b, l.Name.Bytes())
@@ -339,11 +341,12 @@ func appendReport(b []byte, l *LockReport) []byte {
 	b = append(b, byte(l.Pending))
 	b = appendBin(b, l.Write[:])
 	b = appendBlock(b, &l.Block)
-	return appendParty(b, l.Party)
+	b = appendParty(b, l.Party)
+	return appendDomain(b, l.Domain)
 }
 
 func (d *decoder) report(l *LockReport) {
-	d.tuple(17)
+	d.tuple(18)
 	l.Lock = LockID(d.u64())
 	l.Parent = LockID(d.u64())
 	d.name(&l.Name, l.Parent == 0)
@@ -359,6 +362,7 @@ func (d *decoder) report(l *LockReport) {
 	d.fixed(l.Write[:])
 	d.block(&l.Block)
 	l.Party = d.party()
+	l.Domain = d.domain()
 }
 
 func appendImage(b []byte, im *Image) []byte {

@@ -50,7 +50,7 @@ const (
 	KReport                     // View Root Locks
 	KReportEnd                  // View
 	KInstalled                  // Root Assign
-	KKeep                       // Root Path Domain: remember a persistent resource
+	KKeep                       // Root Path Domain Number: remember a persistent resource
 	KUnkeep                     // Root Path: forget it
 	KDomain                     // Hint (a token) Flags (what) Text (name) Number
 	KRoundDone                  // Domain Number Op (resources that are not valid and not of the collection)
@@ -64,7 +64,7 @@ const (
 	KInstall                     // Image
 	KActivate                    // Root Assign
 	KDiscard                     // Root Assign: the installed tree has come too late
-	KKept                        // Root Path Domain Status, Flags: DomainInvalid
+	KKept                        // Root Path Domain Number Status, Flags: DomainInvalid; Number 0: is it there?
 	KDomainDone                  // Hint (the token) Status Number
 	KRound                       // Domain Number Flags (what)
 	KReject                      // Text: why

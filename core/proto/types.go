@@ -144,6 +144,7 @@ type LockReport struct {
 	Write     Value // what a pending unlock or conversion would write
 	Block     Block // the holder's copy
 	Party     Party
+	Domain    Digest // of a persistent resource; else zero
 }
 
 // ImageResource is one resource of a tree image.

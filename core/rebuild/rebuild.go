@@ -16,7 +16,8 @@
 //     them, their owner does not know it and has done nothing under the grant.
 //   - a conversion between CW and PR whose old mode contradicts another survivor's
 //     lock: the contradiction shows that it had been granted.
-//   - requests with DLM_NOQUEUE: left out; their owner asks again.
+//   - requests with DLM_NOQUEUE, and those that the master had yet to admit to a
+//     persistent resource, or to make one: left out; their owner asks again.
 package rebuild
 
 import (
@@ -50,9 +51,10 @@ type assembly struct {
 	in     *Input
 	im     *proto.Image
 	byName map[child]int32
-	of     map[owned]int32 // resource of each reported lock
-	notes  []note          // per resource
-	made   []int64         // when each lock of the image was asked for
+	of     map[owned]int32               // resource of each reported lock
+	kept   map[proto.Digest]proto.Digest // domains of the persistent resources
+	notes  []note                        // per resource
+	made   []int64                       // when each lock of the image was asked for
 	seq    uint64
 }
 
@@ -91,6 +93,10 @@ func Assemble(in *Input) *proto.Image {
 		im:     &proto.Image{Root: in.Root, Assign: in.Assign},
 		byName: map[child]int32{},
 		of:     map[owned]int32{},
+		kept:   map[proto.Digest]proto.Digest{},
+	}
+	for i := range in.Kept {
+		a.kept[in.Kept[i].Digest()] = in.Kept[i].Domain
 	}
 	a.resource(-1, proto.Name{})
 	for i := range in.Reports {
@@ -194,7 +200,7 @@ func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
 			op = 0 // not done: the owner asks again
 		}
 	case proto.PendingLock:
-		if flags&dlm.NoQueue != 0 {
+		if flags&dlm.NoQueue != 0 || l.Arrival == 0 && l.Domain != a.kept[a.im.Resources[res].Digest] {
 			return
 		}
 		requested = l.Requested
@@ -277,6 +283,10 @@ func (a *assembly) values() {
 		n := &a.notes[i]
 		b := &a.im.Resources[i].Block
 		switch {
+		case !n.used: // there for the sake of what is below it: as new
+			*b = proto.Block{Valid: true}
+			a.stamp(b)
+			continue
 		case n.record != nil: // rule 4: the journal is the truth
 			*b = n.record.Block
 			if w := n.record.Writer; w != 0 && !a.in.Alive(w) {

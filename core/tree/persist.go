@@ -139,11 +139,21 @@ func (t *Tree) Recovered(domain proto.Digest) {
 
 // Unkeep lets go of a persistent resource that Keep made and nobody used.
 func (t *Tree) Unkeep(path []proto.Name) {
-	r := &t.root
-	for i := range path {
-		if r = t.Find(r, &path[i]); r == nil {
-			return
-		}
+	if r := t.at(path); r != nil {
+		r.unkeep()
 	}
-	r.unkeep()
+}
+
+// Kept reports whether there is a persistent resource at the end of path.
+func (t *Tree) Kept(path []proto.Name) bool {
+	r := t.at(path)
+	return r != nil && r.persist != nil
+}
+
+func (t *Tree) at(path []proto.Name) *Resource {
+	r := &t.root
+	for i := 0; i < len(path) && r != nil; i++ {
+		r = t.Find(r, &path[i])
+	}
+	return r
 }

@@ -96,10 +96,14 @@ func (t *Tree) sub(parent *Resource, name *proto.Name) *Resource {
 	return r
 }
 
-// retire ends a resource to which no lock refers. Its sub-resources have ended
-// before, since their locks need parents; only a rebuild can take a parent's
-// lock away first, so a resource with children stays until they go.
+// retire ends a resource to which no lock refers. Persistent resources below it,
+// and after a rebuild others, may be there still: then it stays until they go, and
+// its block is that of a new one.
 func (t *Tree) retire(r *Resource) {
+	if r.locks == 0 && r.children > 0 {
+		t.fresh(r)
+		return
+	}
 	for r.locks == 0 && r.children == 0 {
 		if r.Parent == nil {
 			t.fresh(r)

@@ -56,6 +56,8 @@ func (s *sim) answer(n *node, o *op, c *process.Completion) {
 		s.end(l)
 	case askCancel:
 		s.cancelAnswered(o, c.Status)
+	case askDomain:
+		s.domainAnswered(n, o, c)
 	}
 }
 

@@ -29,6 +29,8 @@ type node struct {
 	byID   map[proto.LockID]*lk
 	undel  map[proto.LockID]bool // notices not yet delivered
 	alarm  int64                 // when to call Tick; 0: never
+
+	domains [len(domainNames)]recovering
 }
 
 // peerQueues are the queues from one process to another.

@@ -18,9 +18,10 @@ const (
 	askUnlock
 	askCancel
 	askInfo
+	askDomain
 )
 
-var verbs = [...]string{"lock", "convert", "unlock", "cancel", "info"}
+var verbs = [...]string{"lock", "convert", "unlock", "cancel", "info", "domain"}
 
 // op is one request of a program.
 type op struct {
@@ -44,6 +45,8 @@ type op struct {
 	answered bool
 	ended    int // tick of the answer
 	target   *op // of a cancel
+	domain   int // of askDomain
+	what     uint32
 }
 
 // lk is one lock as its program sees it.
@@ -116,8 +119,10 @@ func (s *sim) act() bool {
 	switch x := s.rng.IntN(100); {
 	case l == nil || x < 28 && len(n.locks) < 7:
 		s.callLock(n)
-	case x < 32:
+	case x < 31:
 		s.callInfo(n)
+	case x < 32 && s.plan.persistent:
+		s.callDomain(n, s.rng.IntN(len(domainNames)))
 	case l.ask != nil && l.ask.detached:
 		s.calls--
 		return false
@@ -229,6 +234,10 @@ func (s *sim) lockCall(n *node, parent *lk, root, name int, m mode.Mode, flags d
 	if s.percent(s.plan.transactions) {
 		q.Tx = uint64(1 + s.rng.IntN(3))
 		q.Flags |= dlm.TxidLocal
+	}
+	if l.r.domain != 0 {
+		q.Flags |= dlm.Persist
+		q.Domain = proto.DomainDigest(domainNames[l.r.domain-1])
 	}
 	l.r.locks = append(l.r.locks, l)
 	n.locks = append(n.locks, l)

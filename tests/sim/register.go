@@ -39,6 +39,7 @@ type reg struct {
 	s      *sim
 	name   string
 	root   int
+	domain int // see domainOf
 	parent *reg
 	depth  int
 	digest proto.Digest
@@ -84,9 +85,11 @@ func (s *sim) register(root int, parent *lk, name int) *reg {
 		return r
 	}
 	r := &reg{s: s, root: root, configs: []config{{state: fresh}}, name: fmt.Sprintf("r%d", root)}
+	r.domain = s.domainOf(root, nil, name)
 	r.digest = s.roots[root].Digest()
 	if parent != nil {
 		r.parent, r.depth = parent.r, parent.r.depth+1
+		r.domain = s.domainOf(root, parent.r, name)
 		r.name = fmt.Sprintf("%s.%c", parent.r.name, 'a'+name)
 		n := proto.MakeName([]byte{'a' + byte(name)})
 		r.digest = parent.r.digest.Child(&n)
@@ -184,7 +187,11 @@ func (r *reg) spread() {
 			}
 			r.add(config{st, c.k})
 		}
-		if !inhabited && at == mode.None {
+		// A resource without locks is gone, but for a persistent one in doubt.
+		if !inhabited && at == mode.None && (c.valid || r.domain == 0) {
+			r.add(config{fresh, c.k})
+		}
+		if r.domain != 0 && r.s.zeroing[r.domain-1] > 0 && !c.valid {
 			r.add(config{fresh, c.k})
 		}
 	}
@@ -383,9 +390,19 @@ func (r *reg) ended(l *lk) {
 	}
 	r.spread()
 	if len(r.locks) == 0 {
-		// Design §8 rule 6: the resource is gone.
+		// Design §8 rule 6: the resource is gone, but for a persistent one in doubt.
+		wasValid := slices.ContainsFunc(r.configs, func(c config) bool { return c.valid })
 		r.w, r.wops, r.wdead, r.lurkers = nil, nil, false, nil
-		r.configs = append(r.configs[:0], config{state: fresh})
+		doubted := r.configs[:0]
+		for _, c := range r.configs {
+			if c = (config{state: c.state}); !c.valid && r.domain != 0 {
+				doubted = append(doubted, c)
+			}
+		}
+		if len(doubted) == 0 || wasValid {
+			doubted = append(doubted, config{state: fresh})
+		}
+		r.configs = doubted
 		r.spread()
 	}
 }

@@ -11,6 +11,7 @@ import (
 // atRest checks what must be true when everything has arrived.
 func (s *sim) atRest() {
 	s.note("at rest")
+	s.orphanedRounds()
 	s.counts[rests]++
 	for _, n := range s.nodes {
 		if !n.dead && (n.id == 0 || n.link == nil || n.link.role != s.role || !n.link.welcomed) {
@@ -26,10 +27,14 @@ func (s *sim) atRest() {
 		s.rootAtRest(ri)
 	}
 	for _, r := range s.regs {
-		if len(r.locks) > 0 {
+		if len(r.locks) > 0 || s.anyLive() == nil {
 			continue
 		}
-		r.observe(fresh)
+		got := s.keptBlock(r)
+		r.observe(got)
+		if got != fresh && got.valid {
+			s.fail("%s is kept though its block is valid", r.name)
+		}
 	}
 	for _, n := range s.nodes {
 		if !n.dead {
@@ -42,6 +47,25 @@ func (s *sim) atRest() {
 			s.fail("the directory names %s as master of %s", n, r.name)
 		}
 	}
+}
+
+// keptBlock is the block of a resource without locks: as new, unless a master
+// keeps it.
+func (s *sim) keptBlock(r *reg) state {
+	got := fresh
+	for _, n := range s.nodes {
+		if n.dead {
+			continue
+		}
+		n.p.Walk(func(h process.Held) {
+			h.Tree.EachLock(func(t *tree.Lock) {
+				if t.Owner == proto.Keeper && t.Res.Digest == r.digest {
+					got = s.stateOf(r, &t.Res.Block)
+				}
+			})
+		})
+	}
+	return got
 }
 
 // ownerAtRest checks a live process's requests.
@@ -70,7 +94,7 @@ func (s *sim) ownerAtRest(n *node) {
 		if o == nil {
 			continue
 		}
-		if o.verb == askUnlock || o.verb == askCancel || o.verb == askInfo {
+		if o.verb == askUnlock || o.verb == askCancel || o.verb == askInfo || o.verb == askDomain {
 			s.fail("%s: %s is not answered (%v)", n, verbs[o.verb], o.l)
 		}
 		if o.l.ask != o {
@@ -107,6 +131,9 @@ func (s *sim) rootAtRest(ri int) {
 			}
 			byRes := map[*reg][]*tree.Lock{}
 			h.Tree.EachLock(func(t *tree.Lock) {
+				if t.Owner == proto.Keeper {
+					return
+				}
 				s.agree(t)
 				r := s.byDigest[t.Res.Digest]
 				byRes[r] = append(byRes[r], t)
@@ -283,6 +310,7 @@ func (s *sim) releaseAll() {
 			s.fail("%s: %d requests were never answered", n, len(n.ops))
 		}
 	}
+	s.recoverAll()
 	s.lookFresh()
 }
 

@@ -47,6 +47,7 @@ type sim struct {
 	serving  []serving        // per root
 	heard    map[asked]uint32 // last operation that some master was asked for
 
+	zeroing   [len(domainNames)]int // validations that may be under way
 	nextToken uint64
 	nextWrite uint32
 	calls     int // requests made by programs
@@ -71,6 +72,7 @@ type plan struct {
 	writers           int      // percent of requests for PW and EX
 	palette           mode.Set // modes asked for
 	pins              bool
+	persistent        bool  // some resources are
 	patience          int64 // before a search for deadlocks
 	transactions      int   // percent of locks that belong to one
 	journalRoom       int
@@ -107,6 +109,7 @@ func (s *sim) choosePlan() {
 		}
 	}
 	p.pins = r.IntN(3) == 0
+	p.persistent = r.IntN(3) == 0
 	p.patience = int64(5 + r.IntN(60))
 	if r.IntN(2) == 0 {
 		p.transactions = r.IntN(80)

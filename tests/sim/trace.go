@@ -37,6 +37,8 @@ const (
 	journalFull
 	directoryFull
 	rests
+	collections
+	validations
 	countEnd
 )
 
@@ -69,6 +71,8 @@ var countNames = [countEnd]string{
 	journalFull:      "journals found full",
 	directoryFull:    "directories found full",
 	rests:            "times at rest",
+	collections:      "collections of a recovery domain",
+	validations:      "validations of one",
 }
 
 // Report prints counts, one a line.
@@ -88,7 +92,8 @@ var kinds = map[proto.Kind]string{
 	proto.KInstalled: "Installed", proto.KWelcome: "Welcome", proto.KView: "View", proto.KMaster: "Master",
 	proto.KInstall: "Install", proto.KActivate: "Activate", proto.KReject: "Reject", proto.KConnect: "Connect",
 	proto.KBlame: "Blame", proto.KWaits: "Waits", proto.KVictim: "Victim", proto.KBlamed: "Blamed", proto.KWaiting: "Waiting",
-	proto.KDiscard: "Discard",
+	proto.KDiscard: "Discard", proto.KKeep: "Keep", proto.KUnkeep: "Unkeep", proto.KKept: "Kept", proto.KDomain: "Domain",
+	proto.KDomainDone: "DomainDone", proto.KRound: "Round", proto.KRoundDone: "RoundDone",
 }
 
 func rootName(r *proto.Root) string {

@@ -64,6 +64,9 @@ func (s *sim) watchOwner(n *node) {
 
 // lockOf finds a master's lock among the programs' locks; nil when it is not.
 func (s *sim) lockOf(t *tree.Lock) *lk {
+	if t.Owner == proto.Keeper {
+		return nil
+	}
 	n := s.byID[t.Owner]
 	if n == nil {
 		s.fail("a tree has a lock of process %x, which never was", uint64(t.Owner))
@@ -280,8 +283,9 @@ func (s *sim) checkImage(r *role, im *proto.Image) {
 			}
 		}
 		g := s.byDigest[ir.Digest]
-		if rec == nil || g == nil {
-			continue
+		alone := !slices.ContainsFunc(im.Locks, func(l proto.ImageLock) bool { return int(l.Resource) == i })
+		if rec == nil || g == nil || alone {
+			continue // of a resource that stands there for the sake of another nothing is left
 		}
 		if w := s.byID[rec.Writer]; w != nil && !slices.Contains(r.known, w.given) {
 			s.counts[rebuiltInvalid]++
