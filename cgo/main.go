@@ -70,6 +70,9 @@ func deadlockWait() time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
+// joinPersistent is $GODLM_JOIN_PERSISTENT at the first join.
+var joinPersistent atomic.Bool
+
 // logger writes to standard error, quiet by default (GODLM_LOG=debug|info|warn|error).
 func logger() *slog.Logger {
 	level := slog.LevelWarn
@@ -121,6 +124,7 @@ func godlmgo_open() (st C.int32_t) {
 		}
 		return C.int32_t(dlm.ENoSys)
 	}
+	joinPersistent.Store(getenv("GODLM_JOIN_PERSISTENT") == "1")
 	C.godlm_set_epoll(C.int(n.EpollFD()))
 	current.Store(n)
 	return 0
@@ -203,6 +207,9 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 	q := process.LockRequest{
 		Space: space(c), Name: name(c), Parent: proto.LockID(c.parent), Mode: mode.Mode(c.mode), Plain: c.plain != 0,
 		Flags: dlm.Flags(c.flags), Tx: uint64(c.tid), Domain: *(*proto.Digest)(unsafe.Pointer(&c.domain)), User: user(c), Token: uint64(c.token), Async: c.async != 0,
+	}
+	if joinPersistent.Load() {
+		q.Flags |= dlm.JoinPR
 	}
 	if q.Async {
 		q.Token = timers.token(&q.User, q.Flags)

@@ -86,6 +86,8 @@ const (
 	// HasBlocking: the lock has a blocking routine, so its master sends
 	// notifications. It travels between processes and is never the caller's.
 	HasBlocking Flags = 1 << 24
+	// JoinPR: without DLM_PERSIST, a persistent resource is as good as another (D-65).
+	JoinPR Flags = 1 << 26
 	// Expired marks a cancel that a timeout caused.
 	Expired Flags = 1 << 25
 )

@@ -109,6 +109,9 @@ func (s *shard) await(q *query, res *Result) {
 	}
 }
 
+// internal flags are not the program's.
+const internal = dlm.HasBlocking | dlm.JoinPR
+
 // LockInfo describes an own lock.
 func (p *Process) LockInfo(id proto.LockID) (LockInfo, dlm.Status) {
 	if p.lost.Load() {
@@ -124,13 +127,13 @@ func (p *Process) LockInfo(id proto.LockID) (LockInfo, dlm.Status) {
 	n := LockInfo{
 		Space: l.root.key.Space, Name: l.root.key.Name,
 		Requested: l.granted, Granted: l.granted, State: Granted,
-		Flags: dlm.Flags(l.held) &^ dlm.HasBlocking, User: l.user,
+		Flags: dlm.Flags(l.held) &^ internal, User: l.user,
 	}
 	if l.parent != nil {
 		n.Parent, n.Name = l.parent.ID, l.name
 	}
 	if a := &l.ask; a.kind != proto.PendingNothing {
-		n.Requested, n.Flags, n.User = a.mode, dlm.Flags(a.flags)&^dlm.HasBlocking, a.user
+		n.Requested, n.Flags, n.User = a.mode, dlm.Flags(a.flags)&^internal, a.user
 		switch {
 		case !a.waited:
 			n.State = InTransit

@@ -29,6 +29,8 @@ func (r *Resource) admit(l *Lock, domain proto.Digest) dlm.Status {
 		return dlm.Unkept
 	case r.persist == nil:
 		return dlm.NotPR
+	case !wants && l.Flags&dlm.JoinPR != 0:
+		return dlm.Success
 	case !wants:
 		return dlm.IsPR
 	case r.persist.domain != domain:

@@ -1,7 +1,8 @@
 /*
  * What a database server's cluster layer demands of process locks (spec C.2 to
- * C.5, C.8, C.9): the call sequences and results of S-I6 to S-I10 and S-I14, S-I20
- * to S-I34, S-I40 to S-I44, S-I80 to S-I83 and S-I90. Slots: one for each lock.
+ * C.5, C.8 to C.10): the call sequences and results of S-I2, S-I3, S-I6 to S-I10 and
+ * S-I14, S-I20 to S-I34, S-I40 to S-I44, S-I80 to S-I83, S-I90, S-I102 and S-I103.
+ * Most locks are persistent, in the domain of process locks. Slots: one for each lock.
  */
 #include "puppet.h"
 
@@ -9,6 +10,23 @@ enum { CSP, CONFIG, DATA, WATCH };
 #define NODLCK (DLM_NODLCKBLK | DLM_NODLCKWT)
 
 static struct puppet first, second, third;
+
+#define PROCESS 1 /* number of the domain */
+
+/* S-I2, S-I3. */
+static struct puppet server(void)
+{
+	struct puppet p = puppet();
+	ASSERT_ST(order(&p, named(CMD(OP_RD_ATTACH, NO_SLOT, .rd = PROCESS, .flags = DLM_RD_PROCESS), "iiP")), DLM_SUCCESS);
+	return p;
+}
+
+/* S-I102, S-I103 (the exit leaves the namespace). */
+static void disconnect(struct puppet *p)
+{
+	ASSERT_ST(order(p, CMD(OP_RD_DETACH, NO_SLOT, .rd = PROCESS)), DLM_SUCCESS);
+	leave(p);
+}
 
 /* Names are ints, with zero bytes among them. */
 static struct command keyed(struct command c, int type, int node)
@@ -19,7 +37,8 @@ static struct command keyed(struct command c, int type, int node)
 
 static dlm_status_t ask(struct puppet *p, int slot, int mode, dlm_flags_t flags, uint_t timeout)
 {
-	return order(p, keyed(CMD(OP_LOCK, slot, .mode = mode, .flags = flags, .timeout = timeout), slot, 1));
+	return order(p, keyed(CMD(OP_LOCK, slot, .mode = mode, .flags = flags | DLM_PERSIST, .timeout = timeout, .rd = PROCESS),
+	                      slot, 1));
 }
 
 /* S-I6 to S-I8: whoever gets the lock publishes by EX->EX; the others poll with a time limit. */
@@ -31,7 +50,8 @@ static void one_per_node(void)
 	ASSERT_ST(ask(&second, CSP, DLM_EXMODE, DLM_VALB | DLM_NOQUEUE, 1000), DLM_NOTQUEUED);
 	ASSERT_ST(ask(&second, CSP, DLM_EXMODE, DLM_VALB, 10), DLM_TIMEOUT);
 	ASSERT_ST(ask(&second, CSP, DLM_EXMODE, DLM_VALB, 10), DLM_TIMEOUT);
-	begin(&second, keyed(CMD(OP_LOCK, CSP, .mode = DLM_EXMODE, .flags = DLM_VALB, .timeout = 1000), CSP, 1));
+	begin(&second, keyed(CMD(OP_LOCK, CSP, .mode = DLM_EXMODE, .flags = DLM_VALB | DLM_PERSIST, .rd = PROCESS,
+	                             .timeout = 1000), CSP, 1));
 	EVENTUALLY(lock_count(&third, "000000000001") == 2);
 	kill_role(&first.r);
 	/* It held EX: the value is in doubt, and EX->EX cures it. */
@@ -40,7 +60,7 @@ static void one_per_node(void)
 	ASSERT_ST(cvt(&second, CSP, DLM_EXMODE, DLM_VALB, 12), DLM_SUCCESS);
 	ASSERT_ST(cvt(&second, CSP, DLM_EXMODE, DLM_VALB | DLM_SYNCSTS, 13), DLM_SYNCH); /* S-I14 */
 	ASSERT_ST(unlock(&second, CSP, DLM_VALB, 0), DLM_SUCCESS);
-	first = puppet();
+	first = server();
 }
 
 /* S-I9, S-I10: the first server writes the configuration, the others read it. */
@@ -48,17 +68,17 @@ static void configuration(int first_dies)
 {
 	ASSERT_ST(ask(&first, CONFIG, DLM_EXMODE, DLM_VALB | DLM_NOQUEUE, 0), DLM_SUCCESS);
 	ASSERT_ST(ask(&second, CONFIG, DLM_EXMODE, DLM_VALB | DLM_NOQUEUE, 0), DLM_NOTQUEUED);
-	begin(&second, keyed(CMD(OP_LOCK, CONFIG, .mode = DLM_PRMODE, .flags = DLM_VALB), CONFIG, 1));
+	begin(&second, keyed(CMD(OP_LOCK, CONFIG, .mode = DLM_PRMODE, .flags = DLM_VALB | DLM_PERSIST, .rd = PROCESS), CONFIG, 1));
 	EVENTUALLY(lock_count(&third, "000000010001") == 2);
 	if (first_dies) {
 		kill_role(&first.r);
 		ASSERT_ST(end(&second), DLM_SUCCVALNOTVALID);
 		ASSERT_ST(unlock(&second, CONFIG, 0, 0), DLM_SUCCESS);
-		/* Start again: now it is the first. */
-		ASSERT_ST(ask(&second, CONFIG, DLM_EXMODE, DLM_VALB | DLM_NOQUEUE, 0), DLM_SUCCESS);
+		/* Start again: now it is the first. The doubt stays until it writes. */
+		ASSERT_ST(ask(&second, CONFIG, DLM_EXMODE, DLM_VALB | DLM_NOQUEUE, 0), DLM_SUCCVALNOTVALID);
 		ASSERT_ST(cvt(&second, CONFIG, DLM_EXMODE, DLM_VALB, 22), DLM_SUCCESS);
 		ASSERT_ST(cvt(&second, CONFIG, DLM_PRMODE, DLM_VALB | DLM_SYNCSTS, 23), DLM_SYNCH);
-		first = puppet();
+		first = server();
 	} else {
 		ASSERT_ST(cvt(&first, CONFIG, DLM_EXMODE, DLM_VALB, 21), DLM_SUCCESS);
 		ASSERT(!readable(second.r.in, 0));
@@ -83,8 +103,8 @@ static void granted(struct puppet *p, int slot, dlm_status_t st)
 /* S-I20 to S-I34: requests and conversions by transactions. */
 static void requests(void)
 {
-	struct command c = keyed(CMD(OP_QUELOCK, DATA, .mode = DLM_PRMODE, .flags = DLM_SYNCSTS | DLM_TXID_LOCAL, .tid = 5,
-	                             .watch = 1), DATA, 1);
+	struct command c = keyed(CMD(OP_QUELOCK, DATA, .mode = DLM_PRMODE, .tid = 5, .watch = 1, .rd = PROCESS,
+	                             .flags = DLM_SYNCSTS | DLM_TXID_LOCAL | DLM_PERSIST), DATA, 1);
 	dlm_valb_t untouched;
 	memset(&untouched, 0xee, sizeof untouched);
 	granted(&first, DATA, order(&first, c));
@@ -126,13 +146,16 @@ static void requests(void)
 	ASSERT_ST(cancel(&second, DATA, DLM_CANCELWAITOK), DLM_IVLOCKID);
 }
 
-/* S-I80 to S-I83: a lock that says that its owner lives. */
+/*
+ * S-I80 to S-I83: a lock that says that its owner lives. Watchers ask without
+ * DLM_PERSIST, which GODLM_JOIN_PERSISTENT allows (D-65).
+ */
 static void dead_man(void)
 {
-	struct puppet owner = puppet();
+	struct puppet owner = server();
 	struct command watch = keyed(CMD(OP_QUELOCK, WATCH, .mode = DLM_PRMODE,
 	                                 .flags = DLM_SYNCSTS | NODLCK | DLM_TXID_LOCAL, .tid = 9), WATCH, 2);
-	ASSERT_ST(order(&owner, keyed(CMD(OP_LOCK, WATCH, .mode = DLM_EXMODE), WATCH, 2)), DLM_SUCCESS);
+	ASSERT_ST(order(&owner, keyed(CMD(OP_LOCK, WATCH, .mode = DLM_EXMODE, .flags = DLM_PERSIST, .rd = PROCESS), WATCH, 2)), DLM_SUCCESS);
 	struct puppet *w[] = {&first, &second, &third};
 	for (int i = 0; i < 3; i++) {
 		ASSERT_ST(order(w[i], watch), DLM_SUCCESS);
@@ -191,17 +214,18 @@ static void polling(void)
 
 int main(void)
 {
+	setenv("GODLM_JOIN_PERSISTENT", "1", 1);
 	struct puppet agent = puppet();
-	first = puppet(), second = puppet(), third = puppet();
+	first = server(), second = server(), third = server();
 	one_per_node();
 	configuration(0);
 	configuration(1);
 	requests();
 	dead_man();
 	polling();
-	leave(&first);
-	leave(&second);
-	leave(&third);
+	disconnect(&first);
+	disconnect(&second);
+	disconnect(&third);
 	leave(&agent);
 	return 0;
 }
