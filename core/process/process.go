@@ -101,7 +101,7 @@ type ask struct {
 	queued   bool  // the master, the one known now, said that it waits
 	waited   bool  // some master said so
 	made     int64 // when it was made, if the tree was not here
-	since    int64 // when a master first said that it waits
+	since    int64 // when it was made, if a master has said that it waits
 	arrival  uint64
 	value    proto.Value
 	user     User
@@ -115,7 +115,10 @@ type ask struct {
 func (s *shard) wait(l *lock, arrival uint64) {
 	a := &l.ask
 	if !a.waited {
-		a.since = s.p.world.Now()
+		// Not when the word came: of two waits the later one is who asked later.
+		if a.since = a.made; a.since == 0 {
+			a.since = s.p.world.Now()
+		}
 		s.watchWait(l)
 	}
 	a.queued, a.waited, a.arrival = true, true, arrival
