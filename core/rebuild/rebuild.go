@@ -54,7 +54,7 @@ type assembly struct {
 	of     map[owned]int32               // resource of each reported lock
 	kept   map[proto.Digest]proto.Digest // domains of the persistent resources
 	notes  []note                        // per resource
-	made   []int64                       // when each lock of the image was asked for
+	asked  []asked                       // for each lock of the image
 	seq    uint64
 }
 
@@ -66,6 +66,13 @@ type child struct {
 type owned struct {
 	proc proto.ProcID
 	lock proto.LockID
+}
+
+// asked is a lock's unanswered request, as far as the image does not say.
+type asked struct {
+	made  int64
+	tried mode.Mode // of a conversion that was not to wait
+	op    uint32    // of that
 }
 
 // note is what the reports say about one resource's value block.
@@ -168,7 +175,7 @@ func (a *assembly) keep(k *proto.Kept) {
 	a.im.Locks = append(a.im.Locks, proto.ImageLock{
 		Resource: i, Owner: proto.Keeper, Lock: r.Digest.KeeperLock(), Granted: mode.NL, Requested: mode.None,
 	})
-	a.made = append(a.made, 0)
+	a.asked = append(a.asked, asked{})
 }
 
 // lock adds one lock in the state that its owner's unanswered request leads to.
@@ -178,6 +185,7 @@ func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
 	granted := l.Granted
 	requested := mode.None
 	held, op := l.Held, l.Op
+	last := asked{made: l.Made}
 	if granted != mode.None && (!n.copied || n.newest.Stamp.Less(l.Block.Stamp)) {
 		n.newest, n.copied = l.Block, true
 	}
@@ -197,6 +205,7 @@ func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
 		case flags&dlm.NoQueue == 0:
 			requested = l.Requested
 		default:
+			last.tried, last.op = l.Requested, op
 			op = 0 // not done: the owner asks again
 		}
 	case proto.PendingLock:
@@ -210,7 +219,7 @@ func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
 		Granted: granted, Requested: requested,
 		Flags: l.Flags, Held: held, Hint: l.Hint, Arrival: l.Arrival, Op: op, Party: l.Party,
 	})
-	a.made = append(a.made, l.Made)
+	a.asked = append(a.asked, last)
 }
 
 // settleMiddle turns conversions between CW and PR that must have been granted
@@ -219,17 +228,34 @@ func (a *assembly) settleMiddle() {
 	held := make([]mode.Set, len(a.im.Resources))
 	for i := range a.im.Locks {
 		l := &a.im.Locks[i]
-		if l.Requested == mode.None || l.Granted != mode.CW && l.Granted != mode.PR {
+		if !middle(l.Granted, a.wanted(i)) {
 			held[l.Resource] |= mode.Bit(l.Granted)
 		}
 	}
 	for i := range a.im.Locks {
 		l := &a.im.Locks[i]
-		middle := l.Granted == mode.CW && l.Requested == mode.PR || l.Granted == mode.PR && l.Requested == mode.CW
-		if middle && held[l.Resource]&mode.Incompatible(l.Granted) != 0 {
-			l.Granted, l.Requested, l.Held = l.Requested, mode.None, l.Flags
+		to := a.wanted(i)
+		if !middle(l.Granted, to) || held[l.Resource]&mode.Incompatible(l.Granted) == 0 {
+			continue
 		}
+		if l.Requested == mode.None {
+			l.Op = a.asked[i].op
+		}
+		l.Granted, l.Requested, l.Held = to, mode.None, l.Flags
 	}
+}
+
+// wanted is the mode of a lock's unanswered conversion, also of one that is not
+// queued; None if there is none.
+func (a *assembly) wanted(i int) mode.Mode {
+	if to := a.asked[i].tried; to != mode.None {
+		return to
+	}
+	return a.im.Locks[i].Requested
+}
+
+func middle(from, to mode.Mode) bool {
+	return from == mode.CW && to == mode.PR || from == mode.PR && to == mode.CW
 }
 
 // order puts locks in queue order: as the master told it, then those that it
@@ -263,14 +289,14 @@ func (s *byArrival) Len() int { return len(s.im.Locks) }
 func (s *byArrival) Swap(i, j int) {
 	l := s.im.Locks
 	l[i], l[j] = l[j], l[i]
-	s.made[i], s.made[j] = s.made[j], s.made[i]
+	s.asked[i], s.asked[j] = s.asked[j], s.asked[i]
 }
 
 func (s *byArrival) Less(i, j int) bool {
 	x, y := s.im.Locks[i].Arrival, s.im.Locks[j].Arrival
 	switch {
 	case x == 0 && y == 0:
-		return s.made[i] < s.made[j]
+		return s.asked[i].made < s.asked[j].made
 	case x == 0 || y == 0:
 		return y == 0
 	}

@@ -119,9 +119,9 @@ func (s *sim) act() bool {
 	switch x := s.rng.IntN(100); {
 	case l == nil || x < 28 && len(n.locks) < 7:
 		s.callLock(n)
-	case x < 31:
+	case x < 30:
 		s.callInfo(n)
-	case x < 32 && s.plan.persistent:
+	case x < 34 && s.plan.persistent:
 		s.callDomain(n, s.rng.IntN(len(domainNames)))
 	case l.ask != nil && l.ask.detached:
 		s.calls--

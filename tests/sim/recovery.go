@@ -3,6 +3,7 @@ package sim
 import (
 	"slices"
 
+	"github.com/godlm/godlm/core/agent"
 	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/process"
 	"github.com/godlm/godlm/core/proto"
@@ -34,6 +35,15 @@ type recovering struct {
 	busy       *op // not answered yet
 }
 
+// unsure reports whether the resource's domain is invalid, or may be: then its block
+// may be made not valid, or stay though nobody has a lock, at any time.
+func (r *reg) unsure() bool { return r.domain != 0 && r.s.dubious[r.domain-1] }
+
+// uses reports whether n has locks in a domain.
+func (n *node) uses(d int) bool {
+	return slices.ContainsFunc(n.locks, func(l *lk) bool { return l.r.domain == d+1 })
+}
+
 // callDomain makes n do the next thing with some domain.
 func (s *sim) callDomain(n *node, d int) *op {
 	r := &n.domains[d]
@@ -46,6 +56,12 @@ func (s *sim) callDomain(n *node, d int) *op {
 	switch {
 	case !r.attached:
 		q.What = proto.DomainAttach
+	case r.collection == 0 && s.calls > 0 && s.one(3) && !n.uses(d):
+		q.What = proto.DomainInvalidate
+		s.dubious[d] = true
+		for _, g := range s.regs {
+			g.spread()
+		}
 	case r.collection == 0:
 		q.What = proto.DomainCollect
 	default:
@@ -81,6 +97,10 @@ func (s *sim) domainAnswered(n *node, o *op, c *process.Completion) {
 		r.collection = c.Number
 		s.counts[collections]++
 	case o.what == proto.DomainCollect && st == dlm.EInProgress:
+	case o.what == proto.DomainInvalidate && st == dlm.Success:
+		r.attached = false
+		s.counts[doubts]++
+	case o.what == proto.DomainInvalidate && st == dlm.HasLocks:
 	case o.what == proto.DomainValidate && (st == dlm.Success || st == dlm.MoreToRecover):
 		for _, g := range s.regs {
 			g.spread()
@@ -96,7 +116,10 @@ func (s *sim) domainAnswered(n *node, o *op, c *process.Completion) {
 // orphanedRounds: whatever the dead had asked to validate has been done by now, or
 // never will be.
 func (s *sim) orphanedRounds() {
-	for d := range s.zeroing {
+	var past agent.Lasting
+	s.remembered.Fill(&past)
+	for d, name := range domainNames {
+		s.dubious[d] = slices.Contains(past.Doubted, proto.DomainDigest(name))
 		s.zeroing[d] = 0
 		for _, n := range s.nodes {
 			if b := n.domains[d].busy; !n.dead && b != nil && b.what == proto.DomainValidate {
@@ -115,6 +138,7 @@ func (s *sim) recoverAll() {
 	if n == nil {
 		return
 	}
+	s.calls = 0 // no more invalidations
 	for d := range domainNames {
 		for _, x := range s.nodes { // others' collections stand in the way
 			if !x.dead && x.domains[d].collection != 0 {
@@ -136,7 +160,8 @@ func (s *sim) recoverAll() {
 	}
 	s.atRest()
 	if k := (slices.IndexFunc(s.regs, func(r *reg) bool {
-		return r.domain != 0 && len(r.locks) == 0 && (len(r.configs) != 1 || r.configs[0].state != fresh)
+		return r.domain != 0 && len(r.locks) == 0 &&
+			slices.ContainsFunc(r.configs, func(c config) bool { return c.state != fresh })
 	})); k >= 0 {
 		s.fail("%s is not as new after recovery: %s", s.regs[k].name, s.regs[k].describe())
 	}

@@ -191,6 +191,12 @@ func (r *reg) spread() {
 		if !inhabited && at == mode.None && (c.valid || r.domain == 0) {
 			r.add(config{fresh, c.k})
 		}
+		if r.unsure() {
+			r.add(config{state{c.val, false}, c.k})
+			if !inhabited && at == mode.None {
+				r.add(config{state{0, false}, c.k})
+			}
+		}
 		if r.domain != 0 && r.s.zeroing[r.domain-1] > 0 && !c.valid {
 			r.add(config{fresh, c.k})
 		}
@@ -395,7 +401,7 @@ func (r *reg) ended(l *lk) {
 		r.w, r.wops, r.wdead, r.lurkers = nil, nil, false, nil
 		doubted := r.configs[:0]
 		for _, c := range r.configs {
-			if c = (config{state: c.state}); !c.valid && r.domain != 0 {
+			if c = (config{state: c.state}); r.domain != 0 && (!c.valid || r.unsure()) {
 				doubted = append(doubted, c)
 			}
 		}

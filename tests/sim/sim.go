@@ -47,7 +47,8 @@ type sim struct {
 	serving  []serving        // per root
 	heard    map[asked]uint32 // last operation that some master was asked for
 
-	zeroing   [len(domainNames)]int // validations that may be under way
+	zeroing   [len(domainNames)]int  // validations that may be under way
+	dubious   [len(domainNames)]bool // the domain is invalid, or may be
 	nextToken uint64
 	nextWrite uint32
 	calls     int // requests made by programs

@@ -39,6 +39,7 @@ const (
 	rests
 	collections
 	validations
+	doubts
 	countEnd
 )
 
@@ -73,6 +74,7 @@ var countNames = [countEnd]string{
 	rests:            "times at rest",
 	collections:      "collections of a recovery domain",
 	validations:      "validations of one",
+	doubts:           "domains invalidated",
 }
 
 // Report prints counts, one a line.
