@@ -214,16 +214,21 @@ static dlm_status_t collection(uint32_t what, dlm_rd_id_t rd_id, dlm_rd_collecti
 	if (d)
 		strcpy(name, d->name);
 	pthread_mutex_unlock(&mutex);
-	if (what == DOMAIN_VALIDATE)
-		memcpy(&number, hndl_p, sizeof number);
+	if (what == DOMAIN_VALIDATE) {
+		dlm_rd_collection_hndl_t h;
+		memcpy(&h, hndl_p, sizeof h);
+		number = h;
+	}
 	if (d == NULL)
 		st = DLM_IVRDID;
 	else if (what == DOMAIN_VALIDATE && number == 0)
 		st = DLM_IVHNDL;
 	else
 		st = ask(what, name, &number, NULL);
-	if (st == DLM_SUCCESS && what == DOMAIN_COLLECT)
-		memcpy(hndl_p, &number, sizeof number);
+	if (st == DLM_SUCCESS && what == DOMAIN_COLLECT) {
+		dlm_rd_collection_hndl_t h = number;
+		memcpy(hndl_p, &h, sizeof h);
+	}
 	godlm_leave();
 	return st;
 }

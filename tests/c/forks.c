@@ -91,6 +91,7 @@ static void dying_parent(struct role *r, void *arg)
 	pid_t pid = fork();
 	if (pid == 0) {
 		char c;
+		close(gone[1]);
 		close(r->out);
 		hear(r, 'q'); /* lives on until then */
 		if (read(gone[0], &c, 1) < 0)
