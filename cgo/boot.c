@@ -3,6 +3,7 @@
  * children of a process that has started it answer at once.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -58,8 +59,46 @@ void godlm_fd_closed(int fd)
 	}
 }
 
+/*
+ * A fork waits while Go makes or closes descriptors: between a system call and the
+ * entry above nobody knows whose the descriptor is. What is waited for never waits
+ * itself, nor runs code of the program.
+ */
+static pthread_mutex_t fork_mutex = PTHREAD_MUTEX_INITIALIZER; /* held through a fork */
+static int holders;
+
+void godlm_forks_held(void)
+{
+	pthread_mutex_lock(&fork_mutex);
+	holders++;
+	pthread_mutex_unlock(&fork_mutex);
+}
+
+void godlm_forks_go(void)
+{
+	pthread_mutex_lock(&fork_mutex);
+	holders--;
+	pthread_mutex_unlock(&fork_mutex);
+}
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&fork_mutex);
+	while (holders > 0) {
+		pthread_mutex_unlock(&fork_mutex);
+		sched_yield();
+		pthread_mutex_lock(&fork_mutex);
+	}
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&fork_mutex);
+}
+
 static void after_fork_in_child(void)
 {
+	pthread_mutex_unlock(&fork_mutex);
 	atomic_store(&state, FORKED);
 	for (int i = 0; i < MAX_FDS; i++) {
 		int v = atomic_load(&fds[i]);
@@ -100,7 +139,7 @@ static void start(void)
 	sigfillset(&block);
 	for (unsigned i = 0; i < sizeof needed / sizeof *needed; i++)
 		sigdelset(&block, needed[i]);
-	pthread_atfork(NULL, NULL, after_fork_in_child);
+	pthread_atfork(before_fork, after_fork, after_fork_in_child);
 	install_libc_handlers();
 	pthread_sigmask(SIG_BLOCK, &block, &old);
 	for (init_fn *f = __go_late_init_start; f < __go_late_init_end; f++)

@@ -63,6 +63,8 @@ int godlm_ready(void);       /* the runtime is up, and this is its process */
 int godlm_forked(void);      /* in a child of a process that used the library */
 void godlm_fd_opened(int fd); /* close it in forked children */
 void godlm_fd_closed(int fd);
+void godlm_forks_held(void); /* no fork until as many calls of the next */
+void godlm_forks_go(void);
 
 /* wait.c, called by Go */
 void godlm_set_epoll(int epfd);

@@ -113,6 +113,7 @@ func godlmgo_open() (st C.int32_t) {
 		Sink:         sink{},
 		OpenFD:       func(fd int) { C.godlm_fd_opened(C.int(fd)) },
 		CloseFD:      func(fd int) { C.godlm_fd_closed(C.int(fd)) },
+		HoldForks:    holdForks,
 		Yield:        func() { C.godlm_yield() },
 		DeadlockWait: deadlockWait(),
 		Log:          logger(),
@@ -128,6 +129,11 @@ func godlmgo_open() (st C.int32_t) {
 	C.godlm_set_epoll(C.int(n.EpollFD()))
 	current.Store(n)
 	return 0
+}
+
+func holdForks() (done func()) {
+	C.godlm_forks_held()
+	return func() { C.godlm_forks_go() }
 }
 
 // leaveTime is how long exit() waits for the node to leave. Death does the same

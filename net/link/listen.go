@@ -34,6 +34,7 @@ type Listener struct {
 
 // Listen makes a socket at addr, which must not exist.
 func (l *Loop) Listen(addr unix.Sockaddr, accept Accepted) (*Listener, error) {
+	defer l.holdForks()()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make a socket: %w", err)
@@ -78,6 +79,7 @@ func (n *Listener) announced(uint32) { n.takeAll() }
 func (n *Listener) takeAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	defer n.loop.holdForks()()
 	for n.fd >= 0 {
 		fd, _, err := unix.Accept4(n.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {

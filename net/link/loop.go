@@ -17,6 +17,9 @@ type Config struct {
 	// OpenFD and CloseFD, if set, are told of every descriptor that a forked
 	// child must close.
 	OpenFD, CloseFD func(fd int)
+	// HoldForks, if set, keeps the program from forking until done is called, so
+	// that no child gets a descriptor of which OpenFD has yet to be told.
+	HoldForks func() (done func())
 	// Yield, if set, is called by Run's goroutine when a descriptor that a caller
 	// has put into the epoll set is ready. It returns when it no longer is.
 	Yield func()
@@ -86,6 +89,14 @@ func New(cfg Config) (*Loop, error) {
 	return l, nil
 }
 
+// holdForks is HoldForks of the configuration, if there is one.
+func (l *Loop) holdForks() (done func()) {
+	if l.cfg.HoldForks == nil {
+		return func() {}
+	}
+	return l.cfg.HoldForks()
+}
+
 func (l *Loop) opened(fd int) {
 	if l.cfg.OpenFD != nil {
 		l.cfg.OpenFD(fd)
@@ -94,6 +105,7 @@ func (l *Loop) opened(fd int) {
 
 // closeFD closes a descriptor of ours.
 func (l *Loop) closeFD(fd int) {
+	defer l.holdForks()()
 	if l.cfg.CloseFD != nil {
 		l.cfg.CloseFD(fd)
 	}

@@ -50,6 +50,7 @@ func (w *agentWorld) Retire(dead proto.ProcID, tree proto.Digest) {
 
 // Forget implements agent.World.
 func (w *agentWorld) Forget(dead proto.ProcID) {
+	defer w.n.holdForks()()
 	if f := w.dead[dead]; f != nil {
 		if err := f.Remove(); err != nil {
 			w.n.log.Warn("remove a dead process's file", "proc", dead, "error", err)
@@ -69,6 +70,7 @@ func (w *agentWorld) Delete(d proto.Digest) { w.dir.Delete(d) }
 
 // Keep implements agent.World.
 func (w *agentWorld) Keep(k *proto.Kept) error {
+	defer w.n.holdForks()() // the file may be written anew
 	err := w.kept.Keep(k)
 	if err != nil {
 		w.n.log.Error("note a persistent resource", "error", err)
@@ -78,6 +80,7 @@ func (w *agentWorld) Keep(k *proto.Kept) error {
 
 // Unkeep implements agent.World.
 func (w *agentWorld) Unkeep(k *proto.Kept) {
+	defer w.n.holdForks()()
 	if err := w.kept.Unkeep(k); err != nil {
 		w.n.log.Warn("forget a persistent resource", "error", err)
 	}
@@ -85,6 +88,7 @@ func (w *agentWorld) Unkeep(k *proto.Kept) {
 
 // Doubt implements agent.World.
 func (w *agentWorld) Doubt(domain proto.Digest, invalid bool) error {
+	defer w.n.holdForks()() // the file may be written anew
 	err := w.kept.Doubt(domain, invalid)
 	if err != nil {
 		w.n.log.Error("note the state of a recovery domain", "error", err)

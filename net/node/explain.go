@@ -46,6 +46,7 @@ func describeLink(l *process.Link, pids map[proto.ProcID]int) string {
 // pids tells which program each process is, as far as the runtime directory shows.
 func (n *Node) pids() map[proto.ProcID]int {
 	pids := map[proto.ProcID]int{proto.ProcID(n.me.Load()): os.Getpid()}
+	defer n.holdForks()()
 	states, err := n.dir.Scan(n.file.Name)
 	if err != nil {
 		n.log.Debug("look who is there", "error", err)

@@ -71,6 +71,7 @@ func (n *Node) findAgent(pause time.Duration) bool {
 		}
 		return true
 	}
+	defer n.holdForks()()
 	fd, err := link.Dial(n.dir.AgentSock())
 	if err != nil {
 		return false // it is not ready yet, or has just died

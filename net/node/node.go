@@ -54,6 +54,8 @@ type Config struct {
 	// OpenFD and CloseFD, if set, are told of the descriptors that a forked child
 	// must close.
 	OpenFD, CloseFD func(fd int)
+	// HoldForks, if set, keeps the program from forking until done is called.
+	HoldForks func() (done func())
 	// Yield, if set, waits while a caller is to wake up by a descriptor of its own
 	// in the epoll set.
 	Yield func()
@@ -131,6 +133,7 @@ func (n *Node) open() error {
 	if err := n.enter(); err != nil {
 		return err
 	}
+	defer n.holdForks()()
 	var err error
 	if n.file, err = n.dir.CreateProc(n.cfg.Map); err != nil {
 		return err
@@ -139,7 +142,7 @@ func (n *Node) open() error {
 	if n.book, err = journal.Create(n.file, os.Getpid()); err != nil {
 		return err
 	}
-	if n.loop, err = link.New(link.Config{OpenFD: n.cfg.OpenFD, CloseFD: n.cfg.CloseFD, Yield: n.cfg.Yield, Log: n.log}); err != nil {
+	if n.loop, err = link.New(link.Config{OpenFD: n.cfg.OpenFD, CloseFD: n.cfg.CloseFD, HoldForks: n.cfg.HoldForks, Yield: n.cfg.Yield, Log: n.log}); err != nil {
 		return err
 	}
 	n.peers.init()
@@ -170,6 +173,7 @@ func (n *Node) enter() (err error) {
 	}
 	openMu.Lock()
 	defer openMu.Unlock()
+	defer n.holdForks()()
 	var st unix.Stat_t
 	if unix.Stat(path, &st) == nil && opened[dirKey{uint64(st.Dev), st.Ino}] {
 		return fmt.Errorf("%s: %w", path, ErrOpen)
@@ -213,6 +217,14 @@ func describe(pid int) string {
 		s += fmt.Sprintf(", which is stopped; continue it (kill -CONT %d) or end it", pid)
 	}
 	return s
+}
+
+// holdForks brackets the making and closing of descriptors.
+func (n *Node) holdForks() (done func()) {
+	if n.cfg.HoldForks == nil {
+		return func() {}
+	}
+	return n.cfg.HoldForks()
 }
 
 func (n *Node) openFD(fd int) {

@@ -154,6 +154,7 @@ func (t *peers) connect(n *Node, x *peer) {
 	if !current {
 		return
 	}
+	defer n.holdForks()()
 	fd, err := link.Dial(n.dir.ProcSock(x.id))
 	if err == nil {
 		if err = checkUID(fd); err != nil {

@@ -85,6 +85,7 @@ func (n *Node) becomeAgent() error {
 // start reads what earlier agents and dead processes have left.
 func (r *role) start() error {
 	n := r.n
+	defer n.holdForks()()
 	gen, err := n.dir.NextGeneration()
 	if err != nil {
 		return err
@@ -230,6 +231,7 @@ func (r *role) look(id proto.ProcID, pause time.Duration) {
 
 // isDead looks at the lock and buries the process if it is free. mu is held.
 func (r *role) isDead(m *member) bool {
+	defer r.n.holdForks()()
 	s, err := r.n.dir.Look(m.name)
 	if err != nil {
 		if !m.missing {
@@ -335,6 +337,7 @@ func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 	if r.closed {
 		return fmt.Errorf("%w: the agent is leaving", errNotNow)
 	}
+	defer r.n.holdForks()()
 	s, err := r.n.dir.Look(m.Text)
 	switch {
 	case errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM):
