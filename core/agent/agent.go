@@ -102,6 +102,8 @@ type asker struct {
 	proc proto.ProcID
 	root proto.Root
 	only bool
+	// number is the question's, for the answer.
+	number uint64
 }
 
 // New starts an incarnation. view is its first view and higher than any before;
@@ -260,7 +262,7 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 	switch m.Kind {
 	case proto.KLookup:
 		a.givenUp(m)
-		a.lookup(asker{p, m.Root, m.Flags&proto.LookupOnly != 0})
+		a.lookup(asker{p, m.Root, m.Flags&proto.LookupOnly != 0, m.Number})
 	case proto.KDrop:
 		a.dropped(p, m)
 	case proto.KReport:
@@ -332,7 +334,7 @@ func (a *Agent) appoint(t *tree, q asker) {
 }
 
 func (a *Agent) answer(q asker, master proto.ProcID, assign uint64) {
-	a.world.Send(q.proc, &proto.Msg{Kind: proto.KMaster, Root: q.root, Proc: master, Assign: assign})
+	a.world.Send(q.proc, &proto.Msg{Kind: proto.KMaster, Root: q.root, Proc: master, Assign: assign, Number: q.number})
 }
 
 // dropped: a master gives a tree up.

@@ -54,7 +54,10 @@ func newCluster(t *testing.T, n int) (*cluster, []*member) {
 }
 
 func (c *cluster) settle() {
-	for len(c.queue) > 0 {
+	for n := 0; len(c.queue) > 0; n++ {
+		if n == 1e5 {
+			c.t.Fatal("messages go back and forth for ever")
+		}
 		f := c.queue[0]
 		c.queue = c.queue[1:]
 		f()

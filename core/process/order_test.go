@@ -6,6 +6,7 @@ import (
 	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/process"
+	"github.com/godlm/godlm/core/proto"
 )
 
 // ask makes an asynchronous conversion and delivers no message.
@@ -62,4 +63,18 @@ func TestRequestsDuringARebuildAreStalled(t *testing.T) {
 	want(t, "there is one now", q.Status, dlm.Success)
 	st, _ := m[2].convert(b, mode.EX, dlm.NoQueue, "")
 	want(t, "EX is held", st, dlm.NotQueued)
+}
+
+// A thread may ask a new agent before its process has said that it begins anew
+// with it; then the agent is asked twice, and assigns the tree twice.
+func TestLookupsSentTwice(t *testing.T) {
+	_, m := newCluster(t, 2)
+	var r process.Result
+	m[0].p.Lock(&process.LockRequest{Name: proto.MakeName([]byte("R")), Mode: mode.EX, Token: 1}, &r)
+	m[0].p.Connected()
+	m[0].c.settle()
+	want(t, "answers", len(m[0].done), 1)
+	want(t, "unlock", m[0].unlock(m[0].done[0].Lock, 0, ""), dlm.Success)
+	_, st, _ := m[1].lock("R", mode.EX, 0)
+	want(t, "the idle tree moves", st, dlm.Success)
 }

@@ -54,6 +54,7 @@ type shard struct {
 	foreign []*tree.Lock // the same for other processes' locks
 	queries map[uint32]*query
 	lastQ   uint32
+	lookups uint64    // numbers them
 	waits   []waitRef // requests that wait, and some that no longer do
 	msg     proto.Msg // scratch for messages to send
 	done    Completion

@@ -42,7 +42,7 @@ type root struct {
 	key      proto.Root
 	where    where
 	asked    lookupKind
-	lookups  int // sent to this agent and not answered; only the last answer counts
+	lookup   uint64 // number of the last question to the agent; only its answer counts
 	master   proto.ProcID
 	assign   uint64
 	givenUp  uint64 // assignment that its master says it has given up
@@ -106,7 +106,7 @@ func (s *shard) drop(r *root) {
 
 // quiet reports whether nothing here refers to the root.
 func (r *root) quiet() bool {
-	return r.ownCount == 0 && r.asked == lookupNone && r.lookups == 0 && len(r.held) == 0 && len(r.queries) == 0 &&
+	return r.ownCount == 0 && r.asked == lookupNone && len(r.held) == 0 && len(r.queries) == 0 &&
 		(r.tree == nil || r.where == local && r.tree.Idle())
 }
 
@@ -152,7 +152,9 @@ func (r *root) sendLookup() {
 	if r.asked == lookupOnly {
 		m.Flags = proto.LookupOnly
 	}
-	r.lookups++
+	r.shard.lookups++
+	r.lookup = r.shard.lookups
+	m.Number = r.lookup
 	r.shard.p.world.SendAgent(m)
 }
 

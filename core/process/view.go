@@ -35,7 +35,7 @@ func (p *Process) FromAgent(m *proto.Msg) {
 	switch m.Kind {
 	case proto.KMaster:
 		if r := s.roots[key]; r != nil {
-			r.masterKnown(m.Proc, m.Assign)
+			r.masterKnown(m)
 		}
 	case proto.KInstall:
 		s.root(&key).install(m.Image)
@@ -60,16 +60,13 @@ func (p *Process) FromAgent(m *proto.Msg) {
 // the directory cannot take another root.
 const DirectoryFull = 1
 
-// masterKnown takes the answer to a lookup.
-func (r *root) masterKnown(master proto.ProcID, assign uint64) {
-	s := r.shard
-	if r.lookups > 0 {
-		r.lookups--
-	}
-	// Answers come in the order of the lookups. Between an earlier lookup and the
-	// last one this process may have given up what the answer says that it has.
+// masterKnown takes the answer to a lookup. Only that to the last one counts: what
+// an earlier one says this process may have given up since, and with each lookup
+// the agent may assign the tree anew.
+func (r *root) masterKnown(m *proto.Msg) {
+	s, master, assign := r.shard, m.Proc, m.Assign
 	switch {
-	case r.lookups > 0:
+	case m.Number != r.lookup:
 		return
 	case r.asked == lookupNone:
 		return // an answer to a lookup that another message has settled
@@ -348,7 +345,6 @@ func (p *Process) Connected() {
 			if r.where == keeping {
 				r.sendKeep()
 			}
-			r.lookups = 0
 			if r.asked != lookupNone {
 				r.sendLookup()
 			}

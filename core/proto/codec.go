@@ -23,8 +23,8 @@ var (
 var arity = [256]uint8{
 	KRequest: 14, KConvert: 10, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
 	KGranted: 9, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13, KBlamed: 7, KWaiting: 5,
-	KHello: 4, KLookup: 4, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3, KKeep: 5, KUnkeep: 3, KDomain: 5, KRoundDone: 4,
-	KWelcome: 3, KView: 3, KMaster: 4, KInstall: 6, KActivate: 3, KDiscard: 3, KKept: 7, KDomainDone: 4, KRound: 4, KReject: 2,
+	KHello: 4, KLookup: 5, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3, KKeep: 5, KUnkeep: 3, KDomain: 5, KRoundDone: 4,
+	KWelcome: 3, KView: 3, KMaster: 5, KInstall: 6, KActivate: 3, KDiscard: 3, KKept: 7, KDomainDone: 4, KRound: 4, KReject: 2,
 	KConnect: 3,
 }
 

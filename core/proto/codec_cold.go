@@ -85,6 +85,7 @@ func appendCold(b []byte, m *Msg) []byte {
 		b = appendRoot(b, &m.Root)
 		b = appendUint(b, uint64(m.Flags))
 		b = appendUint(b, m.Assign)
+		b = appendUint(b, m.Number)
 	case KReport:
 		b = appendUint(b, m.View)
 		b = appendRoot(b, &m.Root)
@@ -107,6 +108,7 @@ func appendCold(b []byte, m *Msg) []byte {
 		b = appendRoot(b, &m.Root)
 		b = appendUint(b, uint64(m.Proc))
 		b = appendUint(b, m.Assign)
+		b = appendUint(b, m.Number)
 	case KInstall:
 		b = appendImage(b, m.Image)
 	case KReject:
@@ -199,6 +201,7 @@ func (d *decoder) cold(m *Msg) {
 		d.root(&m.Root)
 		m.Flags = d.u32()
 		m.Assign = d.u64()
+		m.Number = d.u64()
 	case KReport:
 		m.View = d.u64()
 		d.root(&m.Root)
@@ -222,6 +225,7 @@ func (d *decoder) cold(m *Msg) {
 		d.root(&m.Root)
 		m.Proc = ProcID(d.u64())
 		m.Assign = d.u64()
+		m.Number = d.u64()
 	case KInstall:
 		m.Image = d.image()
 	case KReject:

@@ -91,9 +91,9 @@ func fieldsOf(m *Msg) ([]any, bool) {
 	case KDrop, KInstalled, KActivate, KDiscard:
 		return []any{m.Assign, root}, true
 	case KLookup:
-		return []any{root, uint64(m.Flags), m.Assign}, true
+		return []any{root, uint64(m.Flags), m.Assign, m.Number}, true
 	case KMaster:
-		return []any{root, uint64(m.Proc), m.Assign}, true
+		return []any{root, uint64(m.Proc), m.Assign, m.Number}, true
 	case KWelcome:
 		return []any{uint64(m.Proc), m.View}, true
 	case KConnect:

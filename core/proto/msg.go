@@ -45,7 +45,7 @@ const (
 // Process to agent.
 const (
 	KHello     Kind = 32 + iota // Text (liveness file), Proc (0 for a new process), Flags (protocol version)
-	KLookup                     // Root, Flags: LookupOnly, Assign: given up by its master (0: none)
+	KLookup                     // Root, Flags: LookupOnly, Assign: given up by its master (0: none), Number: of the question
 	KDrop                       // Root Assign
 	KReport                     // View Root Locks
 	KReportEnd                  // View
@@ -60,7 +60,7 @@ const (
 const (
 	KWelcome    Kind = 48 + iota // Proc View
 	KView                        // View Procs
-	KMaster                      // Root Proc Assign; Proc 0: nobody masters it
+	KMaster                      // Root Proc Assign, Number: of the KLookup; Proc 0: nobody masters it
 	KInstall                     // Image
 	KActivate                    // Root Assign
 	KDiscard                     // Root Assign: the installed tree has come too late

@@ -133,12 +133,10 @@ func (n *Node) open() error {
 	if err := n.enter(); err != nil {
 		return err
 	}
-	defer n.holdForks()()
-	var err error
-	if n.file, err = n.dir.CreateProc(n.cfg.Map); err != nil {
+	err := n.createProc()
+	if err != nil {
 		return err
 	}
-	n.openFD(n.file.FD())
 	if n.book, err = journal.Create(n.file, os.Getpid()); err != nil {
 		return err
 	}
@@ -189,6 +187,15 @@ func (n *Node) enter() (err error) {
 	}
 	opened[n.key] = true
 	return nil
+}
+
+// createProc makes this process's file.
+func (n *Node) createProc() (err error) {
+	defer n.holdForks()()
+	if n.file, err = n.dir.CreateProc(n.cfg.Map); err == nil {
+		n.openFD(n.file.FD())
+	}
+	return err
 }
 
 // leave closes the runtime directory.
