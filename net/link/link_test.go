@@ -89,6 +89,22 @@ func blocking(t testing.TB, fd int) {
 	}
 }
 
+// writeFD and readFD go on after a signal: with a time limit on the socket the kernel
+// does not.
+func writeFD(fd int, b []byte) (n int, err error) {
+	for err = unix.EINTR; err == unix.EINTR; {
+		n, err = unix.Write(fd, b)
+	}
+	return n, err
+}
+
+func readFD(fd int, b []byte) (n int, err error) {
+	for err = unix.EINTR; err == unix.EINTR; {
+		n, err = unix.Read(fd, b)
+	}
+	return n, err
+}
+
 func frame(t testing.TB, m *proto.Msg) []byte {
 	t.Helper()
 	b, err := AppendFrame(nil, m)
@@ -136,7 +152,7 @@ func TestFrameInPieces(t *testing.T) {
 	attach(t, l, b, &handler{message: func(_ *Conn, m *proto.Msg) error { got <- m.Text; return nil }})
 	run(l)
 	for _, x := range frame(t, &proto.Msg{Kind: proto.KReject, Text: "piecemeal"}) {
-		if _, err := unix.Write(a, []byte{x}); err != nil {
+		if _, err := writeFD(a, []byte{x}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,13 +221,13 @@ func TestGarbageClosesTheConnection(t *testing.T) {
 				closed:  func(err error) { closed <- err },
 			})
 			run(l)
-			if _, err := unix.Write(a, bytes); err != nil {
+			if _, err := writeFD(a, bytes); err != nil {
 				t.Fatal(err)
 			}
 			if err := receive(t, "Closed", closed); err == nil {
 				t.Fatal("closed without a reason")
 			}
-			if n, err := unix.Read(a, make([]byte, 1)); n > 0 || err == unix.EAGAIN {
+			if n, err := readFD(a, make([]byte, 1)); n > 0 || err == unix.EAGAIN {
 				t.Fatalf("the peer sees %d, %v", n, err)
 			}
 			if err := unix.Close(a); err != nil {
@@ -226,7 +242,7 @@ func TestBufferGrowsWithWhatArrives(t *testing.T) {
 	l := newLoop(t)
 	a, b := pair(t)
 	c := attach(t, l, b, &handler{})
-	if _, err := unix.Write(a, binary.BigEndian.AppendUint32(nil, uint32(maxFrame))); err != nil {
+	if _, err := writeFD(a, binary.BigEndian.AppendUint32(nil, uint32(maxFrame))); err != nil {
 		t.Fatal(err)
 	}
 	l.Poll()
@@ -251,7 +267,7 @@ func TestLastWordsComeBeforeTheEnd(t *testing.T) {
 	for i := uint32(0); i < 2000; i++ {
 		bytes = append(bytes, frame(t, &proto.Msg{Kind: proto.KUnlocked, Op: i})...)
 	}
-	if n, err := unix.Write(a, bytes); n != len(bytes) {
+	if n, err := writeFD(a, bytes); n != len(bytes) {
 		t.Fatal(n, err)
 	}
 	if err := unix.Close(a); err != nil {
@@ -273,7 +289,7 @@ func TestDrainHandlesWhatIsThere(t *testing.T) {
 	})
 	f := frame(t, &proto.Msg{Kind: proto.KUnlocked})
 	for i := 0; i < 10; i++ {
-		if _, err := unix.Write(a, f); err != nil {
+		if _, err := writeFD(a, f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -281,7 +297,7 @@ func TestDrainHandlesWhatIsThere(t *testing.T) {
 	if n != 10 {
 		t.Fatalf("%d messages handled", n)
 	}
-	if _, err := unix.Write(a, f); err != unix.EPIPE {
+	if _, err := writeFD(a, f); err != unix.EPIPE {
 		t.Fatalf("after Drain: %v", err)
 	}
 	l.Poll()
@@ -323,7 +339,7 @@ func TestPeerThatStopsReading(t *testing.T) {
 			b, err := AppendFrame(nil, &proto.Msg{Kind: proto.KUnlocked, Op: i})
 			for err == nil && len(b) > 0 {
 				var n int
-				n, err = unix.Write(a, b)
+				n, err = writeFD(a, b)
 				b = b[max(n, 0):]
 			}
 			if err != nil {
@@ -347,7 +363,7 @@ func TestPeerThatStopsReading(t *testing.T) {
 	if size > maxOut+8*firstBuffer*100 {
 		t.Fatalf("%d bytes wait", size)
 	}
-	if _, err := unix.Write(x, frame(t, &proto.Msg{Kind: proto.KUnlocked, Op: 5})); err != nil {
+	if _, err := writeFD(x, frame(t, &proto.Msg{Kind: proto.KUnlocked, Op: 5})); err != nil {
 		t.Fatal(err)
 	}
 	if op := receive(t, "another connection", other); op != 5 {
@@ -356,7 +372,7 @@ func TestPeerThatStopsReading(t *testing.T) {
 	answers, at, buf := 0, 0, make([]byte, 1<<20)
 	var m proto.Msg
 	for answers < asked*100 {
-		n, err := unix.Read(a, buf[at:])
+		n, err := readFD(a, buf[at:])
 		if err != nil || n == 0 {
 			t.Fatalf("after %d answers: %d, %v", answers, n, err)
 		}
@@ -476,7 +492,7 @@ func FuzzFrames(f *testing.F) {
 		rnd := rand.New(rand.NewSource(seed))
 		for len(data) > 0 && !ended {
 			n := min(1+rnd.Intn(64), len(data))
-			if _, err := unix.Write(a, data[:n]); err != nil && !ended {
+			if _, err := writeFD(a, data[:n]); err != nil && !ended {
 				break
 			}
 			data = data[n:]

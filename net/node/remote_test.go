@@ -33,12 +33,28 @@ func raw(t *testing.T, path string) int {
 	return fd
 }
 
+// writeFD and readFD go on after a signal: with a time limit on the socket the kernel
+// does not.
+func writeFD(fd int, b []byte) (n int, err error) {
+	for err = unix.EINTR; err == unix.EINTR; {
+		n, err = unix.Write(fd, b)
+	}
+	return n, err
+}
+
+func readFD(fd int, b []byte) (n int, err error) {
+	for err = unix.EINTR; err == unix.EINTR; {
+		n, err = unix.Read(fd, b)
+	}
+	return n, err
+}
+
 func say(t *testing.T, fd int, msgs ...*proto.Msg) {
 	t.Helper()
 	for _, m := range msgs {
 		b, err := link.AppendFrame(nil, m)
 		if err == nil {
-			_, err = unix.Write(fd, b)
+			_, err = writeFD(fd, b)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -50,7 +66,7 @@ func say(t *testing.T, fd int, msgs ...*proto.Msg) {
 func hear(t *testing.T, fd int) *proto.Msg {
 	t.Helper()
 	b := make([]byte, 4096)
-	n, err := unix.Read(fd, b)
+	n, err := readFD(fd, b)
 	if err == unix.ECONNRESET || err == nil && n == 0 {
 		return nil
 	}
@@ -103,7 +119,7 @@ func TestStrangers(t *testing.T) {
 			"long":    {0xff, 0xff, 0xff, 0xff},
 		} {
 			fd := raw(t, path)
-			if _, err := unix.Write(fd, b); err != nil {
+			if _, err := writeFD(fd, b); err != nil {
 				t.Fatal(err)
 			}
 			if r := hear(t, fd); r != nil {
@@ -150,7 +166,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 	full := 0 // looks in a row at which the socket was full
 	until(t, "the master does not read on", func() bool {
 		for i := 0; i < 1000; i++ {
-			n, err := unix.Write(fd, f)
+			n, err := writeFD(fd, f)
 			if err == unix.EAGAIN {
 				full++
 				return full > 200
