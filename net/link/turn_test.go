@@ -39,10 +39,10 @@ func TestOrderOfATurn(t *testing.T) {
 	// The master's first answer and y's first request came long ago and have made
 	// their connections the first in line.
 	write(master, &proto.Msg{Kind: proto.KUnlocked, Op: 90})
-	writeFD(y, convert(10, 1))
-	writeFD(x, convert(20, 2))
-	writeFD(y, convert(30, 3))
-	writeFD(x, convert(40, 4))
+	write(y, convert(10, 1))
+	write(x, convert(20, 2))
+	write(y, convert(30, 3))
+	write(x, convert(40, 4))
 	write(master, &proto.Msg{Kind: proto.KUnlocked, Op: 91})
 	l.Poll()
 	if want := []uint32{1, 2, 3, 4, 90, 91}; !slices.Equal(got, want) {
@@ -56,7 +56,7 @@ func TestOrderOfATurn(t *testing.T) {
 	if n, err := unix.EpollWait(l.epfd, events[:], -1); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	writeFD(x, convert(50, 5))
+	write(x, convert(50, 5))
 	l.Handle(events[:])
 	if want := []uint32{5, 92}; !slices.Equal(got, want) {
 		t.Fatalf("handled %v, want %v", got, want)
@@ -72,7 +72,7 @@ func TestOrderOfATurn(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	for i := uint32(0); i < 10; i++ {
-		writeFD(y, convert(int64(1001+2*i), 2*i+1))
+		write(y, convert(int64(1001+2*i), 2*i+1))
 	}
 	l.Poll()
 	if len(got) != 1010 || !slices.IsSorted(got[:20]) {
