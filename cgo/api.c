@@ -24,12 +24,6 @@
 
 enum { SYSTEMWIDE, PER_USER, PER_GROUP };
 
-struct space {
-	int used;
-	int plain; /* joined with GODLM_JOIN_PLAIN */
-	uint32_t kind, id;
-};
-
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* guards writers of spaces */
 static struct space spaces[DLM_NSPROCMAX + 1];            /* by handle */
 static atomic_int joined;
@@ -39,7 +33,7 @@ int godlm_attached(void)
 	return !godlm_forked() && atomic_load_explicit(&joined, memory_order_acquire) > 0;
 }
 
-static struct space *space_of(dlm_nsp_t nsp)
+struct space *godlm_space(dlm_nsp_t nsp)
 {
 	if (nsp < 1 || nsp > DLM_NSPROCMAX || !spaces[nsp].used)
 		return NULL;
@@ -158,11 +152,13 @@ dlm_status_t dlm_nsleave(dlm_nsp_t *nsp, dlm_flags_t flags)
 	godlm_enter();
 	pthread_mutex_lock(&mutex);
 	memcpy(&handle, nsp, sizeof handle);
-	s = space_of(handle);
+	s = godlm_space(handle);
 	if (s == NULL) {
 		st = DLM_NOTATTACHED;
-	} else if (godlmgo_locks(1, s->kind, s->id, 0, NULL, 0) > 0) {
+	} else if (godlmgo_locks(1, s->kind, s->id, 0, NULL, 0) > 0 || godlmgo_private(1, s->kind, s->id) > 0) {
 		st = DLM_HASLOCKS;
+	} else if (godlmgo_in_group(1, s->kind, s->id)) {
+		st = DLM_ATTACHEDGROUP;
 	} else {
 		s->used = 0;
 		atomic_fetch_sub(&joined, 1);
@@ -180,8 +176,10 @@ dlm_status_t dlm_detach(void)
 		return DLM_NOTATTACHED;
 	godlm_enter();
 	pthread_mutex_lock(&mutex);
-	if (godlmgo_locks(0, 0, 0, 0, NULL, 0) > 0) {
+	if (godlmgo_locks(0, 0, 0, 0, NULL, 0) > 0 || godlmgo_private(0, 0, 0) > 0) {
 		st = DLM_HASLOCKS;
+	} else if (godlmgo_in_group(0, 0, 0)) { /* D-27 */
+		st = DLM_ATTACHEDGROUP;
 	} else {
 		godlm_leave_domains();
 		memset(spaces, 0, sizeof spaces);
@@ -212,7 +210,7 @@ int dlm_notify(void)
 
 /* ---- requests --------------------------------------------------------------- */
 
-static uint64_t id_number(const dlm_lkid_t *id)
+uint64_t godlm_id_number(const dlm_lkid_t *id)
 {
 	dlm_lkid_t v;
 	if (id == NULL)
@@ -221,20 +219,20 @@ static uint64_t id_number(const dlm_lkid_t *id)
 	return (uint64_t)v.seqn << 32 | v.hndl;
 }
 
-static void store_id(dlm_lkid_t *id, uint64_t n)
+void godlm_store_id(dlm_lkid_t *id, uint64_t n)
 {
 	dlm_lkid_t v = {.seqn = (uint32_t)(n >> 32), .hndl = (uint32_t)n};
 	memcpy(id, &v, sizeof v);
 }
 
-static void start_waiter(struct waiter *w, struct godlm_call *c)
+void godlm_start_waiter(struct waiter *w, struct godlm_call *c)
 {
 	memset(w, 0, offsetof(struct waiter, value));
 	c->token = (uint64_t)(uintptr_t)w;
 }
 
 /* Waits for the answer to a request that was handed in, and moves it into c. */
-static void finish(struct waiter *w, struct godlm_call *c, unsigned timeout)
+void godlm_finish(struct waiter *w, struct godlm_call *c, unsigned timeout)
 {
 	godlm_wait(w, c->lock, timeout);
 	c->status = w->status;
@@ -255,13 +253,42 @@ static void await_master(struct waiter *w, const struct godlm_call *c)
 	if (!c->stalled)
 		return;
 	q.lock = c->lock;
-	start_waiter(w, &q);
+	godlm_start_waiter(w, &q);
 	godlmgo_await_master(&q);
 	if (q.status == GODLM_PENDING) {
 		q.lock = 0; /* a question, not the lock's request */
-		finish(w, &q, 0);
+		godlm_finish(w, &q, 0);
 		godlmgo_flush_all();
 	}
+}
+
+/*
+ * Waits for the agent's word on a request for a group lock: whether it has to wait
+ * or is over. Nobody may be cancelled meanwhile, else nobody knew of the lock. The
+ * id is stored when the word comes, before anything else can tell of the lock.
+ */
+static void await_word(struct waiter *word, struct godlm_call *c)
+{
+	int cancel, ignored;
+
+	if (c->status != GODLM_PENDING)
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	godlm_wait(word, 0, 0);
+	pthread_setcancelstate(cancel, &ignored);
+	c->status = word->status;
+	if (word->lock)
+		c->lock = word->lock;
+	c->read = word->read;
+	if (word->read)
+		memcpy(c->value, word->value, sizeof c->value);
+}
+
+static void start_word(struct waiter *word, struct godlm_call *c, dlm_lkid_t *lkid_p)
+{
+	memset(word, 0, sizeof *word);
+	word->lkid_p = lkid_p;
+	c->accept = (uint64_t)(uintptr_t)word;
 }
 
 static int granted(int32_t status)
@@ -275,9 +302,9 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
                          cpl_callback_t cplrtn, dlm_trans_id_t tid, dlm_rd_id_t rdid, dlm_flags_t known, int async)
 {
 	struct godlm_call c;
-	struct waiter w;
+	struct waiter w, word;
 	struct space *s;
-	int guarded = async || blkrtn != NULL;
+	int guarded = async || blkrtn != NULL, group, of_group;
 
 	if (flags & ~known || (flags & TXID_FLAGS) == TXID_FLAGS || rqmode < DLM_NLMODE || rqmode > DLM_EXMODE ||
 	    (flags & DLM_EXPEDITE && rqmode != DLM_NLMODE) || (flags & DLM_VALB && valb_p == NULL))
@@ -286,17 +313,16 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 		return DLM_EFAULT;
 	if (!godlm_attached())
 		return DLM_NOTATTACHED;
-	s = space_of(nsp);
+	s = godlm_space(nsp);
 	if (s == NULL && (parid == NULL || nsp != 0))
 		return DLM_NOTATTACHED;
 	if (resnlen < 1 || resnlen > DLM_RESNAMELEN)
 		return DLM_IVBUFLEN;
 	c.lock = 0;
-	c.parent = id_number(parid);
+	c.parent = godlm_id_number(parid);
 	if (parid != NULL && c.parent == 0)
 		return DLM_IVLOCKID;
-	if (flags & DLM_GROUP_LOCK)
-		return DLM_NO_GROUP;
+	group = flags & DLM_GROUP_LOCK || c.parent & GROUP_BIT;
 	c.flags = flags;
 	c.mode = rqmode;
 	c.space_kind = s ? s->kind : 0;
@@ -311,32 +337,39 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 	c.valb = (uint64_t)(uintptr_t)valb_p;
 	c.tid = tid;
 	memset(c.domain, 0, sizeof c.domain);
-	if (flags & DLM_PERSIST)
-		godlm_domain(rdid, c.domain); /* a handle that is none is an error later */
+	/* A handle that is none is an error later; one of the other kind is D-63's. */
+	if (flags & DLM_PERSIST && godlm_domain(rdid, c.domain, &of_group) && of_group != ((flags & DLM_GROUP_LOCK) != 0))
+		return DLM_BADPARAM;
 	c.timeout = timeout;
 	c.async = async;
 	if (flags & DLM_NOQUEUE)
 		timeout = 0; /* it does not wait */
 	godlm_enter();
-	start_waiter(&w, &c);
-	if (guarded)
-		godlm_submit_begin();
-	godlmgo_lock(&c);
-	if (c.status == GODLM_PENDING || granted(c.status))
-		store_id(lkid_p, c.lock);
-	if (guarded)
-		godlm_submit_end();
+	godlm_start_waiter(&w, &c);
+	if (group) {
+		start_word(&word, &c, lkid_p);
+		godlmgo_lock(&c);
+		await_word(&word, &c);
+	} else {
+		if (guarded)
+			godlm_submit_begin();
+		godlmgo_lock(&c);
+		if (c.status == GODLM_PENDING || granted(c.status))
+			godlm_store_id(lkid_p, c.lock);
+		if (guarded)
+			godlm_submit_end();
+	}
 	if (c.status == GODLM_PENDING) {
 		if (async) {
 			await_master(&w, &c);
 			c.status = DLM_SUCCESS;
 		} else {
-			finish(&w, &c, timeout);
+			godlm_finish(&w, &c, timeout);
 		}
 	}
 	if (!granted(c.status)) {
 		if (c.status != DLM_BADPARAM && c.status != DLM_IVLOCKID) /* D-60 */
-			store_id(lkid_p, 0);
+			godlm_store_id(lkid_p, 0);
 	} else if (c.read && valb_p)
 		memcpy(valb_p, c.value, sizeof c.value);
 	godlm_leave();
@@ -383,7 +416,7 @@ static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t 
                             cpl_callback_t cplrtn, int async)
 {
 	struct godlm_call c;
-	struct waiter w;
+	struct waiter w, word;
 
 	if (flags & ~CVT_FLAGS || rqmode < DLM_NLMODE || rqmode > DLM_EXMODE ||
 	    (flags & DLM_VALB && valb_p == NULL))
@@ -392,7 +425,7 @@ static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t 
 		return DLM_EFAULT;
 	if (!godlm_attached())
 		return DLM_NOTATTACHED;
-	c.lock = id_number(lkid_p);
+	c.lock = godlm_id_number(lkid_p);
 	c.flags = flags;
 	c.mode = rqmode;
 	if (flags & DLM_VALB)
@@ -409,14 +442,17 @@ static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t 
 	if (flags & DLM_NOQUEUE)
 		timeout = 0; /* it does not wait */
 	godlm_enter();
-	start_waiter(&w, &c);
+	godlm_start_waiter(&w, &c);
+	start_word(&word, &c, NULL);
 	godlmgo_convert(&c);
+	if (c.lock & GROUP_BIT)
+		await_word(&word, &c);
 	if (c.status == GODLM_PENDING) {
 		if (async) {
 			await_master(&w, &c);
 			c.status = DLM_SUCCESS;
 		} else {
-			finish(&w, &c, timeout);
+			godlm_finish(&w, &c, timeout);
 		}
 	}
 	if (granted(c.status) && c.read && valb_p)
@@ -449,11 +485,33 @@ static dlm_status_t unlock_one(uint64_t id, const dlm_valb_t *valb_p, dlm_flags_
 		memcpy(c.value, valb_p, sizeof c.value);
 	else
 		memset(c.value, 0, sizeof c.value);
-	start_waiter(&w, &c);
+	godlm_start_waiter(&w, &c);
 	godlmgo_unlock(&c);
 	if (c.status == GODLM_PENDING)
-		finish(&w, &c, 0);
+		godlm_finish(&w, &c, 0);
 	return (dlm_status_t)c.status;
+}
+
+/* The sub-locks of a group lock, for the caller to free. */
+static dlm_status_t ask_locks(uint64_t below, int *n, uint64_t **ids)
+{
+	struct godlm_call c;
+	struct waiter w;
+
+	*ids = NULL;
+	*n = 0;
+	c.lock = below;
+	godlm_start_waiter(&w, &c);
+	godlmgo_group_locks(&c);
+	c.lock = 0; /* a question, not the lock's request */
+	if (c.status == GODLM_PENDING)
+		godlm_finish(&w, &c, 0);
+	if (c.status != DLM_SUCCESS)
+		return (dlm_status_t)c.status;
+	*n = (int)w.number;
+	*ids = malloc((size_t)(*n + 1) * sizeof **ids);
+	*n = godlmgo_fetch_locks(c.token, *ids, *ids ? *n : 0);
+	return *ids ? DLM_SUCCESS : DLM_INSFMEM;
 }
 
 /* Sub-locks come before their parents in the list. */
@@ -461,16 +519,23 @@ static dlm_status_t unlock_all(uint64_t below, dlm_flags_t flags)
 {
 	dlm_status_t st = DLM_SUCCESS;
 	uint64_t *ids;
-	int n = godlmgo_locks(0, 0, 0, below, NULL, 0);
+	int n;
 
-	if (n < 0)
-		return (dlm_status_t)-n;
-	if (n == 0)
-		return DLM_SUCCESS;
-	ids = malloc((size_t)n * sizeof *ids);
-	if (ids == NULL)
-		return DLM_INSFMEM;
-	n = godlmgo_locks(0, 0, 0, below, ids, n);
+	if (below & GROUP_BIT) {
+		st = ask_locks(below, &n, &ids);
+		if (st != DLM_SUCCESS)
+			return st;
+	} else {
+		n = godlmgo_locks(0, 0, 0, below, NULL, 0);
+		if (n < 0)
+			return (dlm_status_t)-n;
+		if (n == 0)
+			return DLM_SUCCESS;
+		ids = malloc((size_t)n * sizeof *ids);
+		if (ids == NULL)
+			return DLM_INSFMEM;
+		n = godlmgo_locks(0, 0, 0, below, ids, n);
+	}
 	for (int i = 0; i < n; i++) {
 		dlm_status_t one = unlock_one(ids[i], NULL, flags);
 		if (one != DLM_SUCCESS && one != DLM_IVLOCKID && st == DLM_SUCCESS)
@@ -491,7 +556,7 @@ dlm_status_t dlm_unlock(dlm_lkid_t *lkid_p, dlm_valb_t *valb_p, dlm_flags_t flag
 		return DLM_EFAULT;
 	if (!godlm_attached())
 		return DLM_NOTATTACHED;
-	id = id_number(lkid_p);
+	id = godlm_id_number(lkid_p);
 	if (lkid_p != NULL && id == 0)
 		return DLM_IVLOCKID;
 	godlm_enter();
@@ -514,144 +579,13 @@ dlm_status_t dlm_cancel(dlm_lkid_t *lkid_p, dlm_flags_t flags)
 		return DLM_EFAULT;
 	if (!godlm_attached())
 		return DLM_NOTATTACHED;
-	c.lock = id_number(lkid_p);
+	c.lock = godlm_id_number(lkid_p);
 	c.flags = flags;
 	godlm_enter();
-	start_waiter(&w, &c);
+	godlm_start_waiter(&w, &c);
 	godlmgo_cancel(&c);
 	if (c.status == GODLM_PENDING)
-		finish(&w, &c, 0);
-	godlm_leave();
-	return (dlm_status_t)c.status;
-}
-
-/* ---- information -------------------------------------------------------------- */
-
-dlm_status_t dlm_get_lkinfo(dlm_lkid_t *lkid_p, dlm_lkinfo_t *lkinfo)
-{
-	struct godlm_lock_info n;
-	dlm_lkinfo_t out;
-	dlm_status_t st;
-
-	if (lkid_p == NULL || lkinfo == NULL)
-		return DLM_EFAULT;
-	if (!godlm_attached())
-		return DLM_NOTATTACHED;
-	godlm_enter();
-	st = (dlm_status_t)godlmgo_lock_info(id_number(lkid_p), &n);
-	godlm_leave();
-	if (st != DLM_SUCCESS)
-		return st;
-	memset(&out, 0, sizeof out);
-	memcpy(out.resnam, n.name, n.name_len);
-	out.resnlen = (ushort_t)n.name_len;
-	store_id(&out.parlkid, n.parent);
-	out.rqmode = (dlm_lkmode_t)n.requested;
-	out.valb = (dlm_valb_t *)(uintptr_t)n.valb;
-	out.flags = n.flags;
-	out.notprm = (callback_arg_t)(uintptr_t)n.notprm;
-	out.hint = (callback_arg_t)(uintptr_t)n.hint;
-	out.blkrtn = (blk_callback_t)(uintptr_t)n.blkrtn;
-	out.timeout = n.timeout;
-	out.cplrtn = (cpl_callback_t)(uintptr_t)n.cplrtn;
-	out.sig = godlm_signal();
-	out.grmode = (dlm_lkmode_t)n.granted;
-	out.lkstate = (usr_lk_states_t)n.state;
-	out.lk_pid = getpid();
-	memcpy(lkinfo, &out, sizeof out);
-	return DLM_SUCCESS;
-}
-
-dlm_status_t dlm_get_rsbinfo(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_rsbinfo_t *rsbinfo,
-                             dlm_lkid_t *par_lkid)
-{
-	struct godlm_call c;
-	struct waiter w;
-	struct space *s;
-	dlm_rsbinfo_t out;
-
-	if (resnam == NULL || rsbinfo == NULL)
-		return DLM_EFAULT;
-	if (!godlm_attached())
-		return DLM_NOTATTACHED;
-	s = space_of(nsp);
-	if (s == NULL && (par_lkid == NULL || nsp != 0))
-		return DLM_NOTATTACHED;
-	if (resnlen < 1 || resnlen > DLM_RESNAMELEN)
-		return DLM_IVBUFLEN;
-	c.parent = id_number(par_lkid);
-	if (par_lkid != NULL && c.parent == 0)
-		return DLM_IVLOCKID;
-	c.lock = 0;
-	c.space_kind = s ? s->kind : 0;
-	c.space_id = s ? s->id : 0;
-	c.name_len = resnlen;
-	memcpy(c.name, resnam, resnlen);
-	godlm_enter();
-	start_waiter(&w, &c);
-	godlmgo_resource_info(&c, &w.info);
-	if (c.status == GODLM_PENDING)
-		finish(&w, &c, 0);
-	godlm_leave();
-	if (c.status != DLM_SUCCESS)
-		return (dlm_status_t)c.status;
-	memset(&out, 0, sizeof out);
-	out.vbstatus = (short)w.info.invalid;
-	out.vbseqnum = w.info.writes;
-	out.subrescnt = w.info.sub_resources;
-	out.lckcnt = w.info.locks;
-	out.blkastcnt = w.info.blocking;
-	out.ggcnt = w.info.at_group_mode;
-	out.ggmode = (dlm_lkmode_t)w.info.group_mode;
-	out.cvtqmode = (dlm_lkmode_t)w.info.convert_mode;
-	out.wtqmode = (dlm_lkmode_t)w.info.wait_mode;
-	memcpy(&out.valb, w.info.value, sizeof out.valb);
-	memcpy(rsbinfo, &out, sizeof out);
-	return DLM_SUCCESS;
-}
-
-dlm_status_t godlm_get_token(dlm_lkid_t *lkid_p, godlm_token_t *token)
-{
-	uint64_t epoch, number;
-	dlm_status_t st;
-
-	if (lkid_p == NULL || token == NULL)
-		return DLM_EFAULT;
-	if (!godlm_attached())
-		return DLM_NOTATTACHED;
-	godlm_enter();
-	st = (dlm_status_t)godlmgo_token(id_number(lkid_p), &epoch, &number);
-	godlm_leave();
-	if (st == DLM_SUCCESS) {
-		godlm_token_t t = {.epoch = epoch, .number = number};
-		memcpy(token, &t, sizeof t);
-	}
-	return st;
-}
-
-dlm_status_t godlm_get_blockers(dlm_lkid_t *lkid_p, char *text, size_t size, size_t *length)
-{
-	struct godlm_call c;
-	struct waiter w;
-	size_t n;
-
-	if (lkid_p == NULL || (text == NULL && size > 0))
-		return DLM_EFAULT;
-	if (!godlm_attached())
-		return DLM_NOTATTACHED;
-	c.lock = id_number(lkid_p);
-	godlm_enter();
-	start_waiter(&w, &c);
-	godlmgo_blockers(&c);
-	if (c.status == GODLM_PENDING) {
-		c.lock = 0; /* a question, not the lock's request */
-		finish(&w, &c, 0);
-	}
-	if (c.status == DLM_SUCCESS) {
-		n = godlmgo_describe(c.token, text, size);
-		if (length)
-			*length = n;
-	}
+		godlm_finish(&w, &c, 0);
 	godlm_leave();
 	return (dlm_status_t)c.status;
 }

@@ -14,6 +14,7 @@ struct godlm_call {
 	uint64_t lock;   /* the lock; out: the new one */
 	uint64_t parent;
 	uint64_t token;  /* address of the waiter, 0 for asynchronous requests */
+	uint64_t accept; /* group locks: of the waiter for the word whether it has to wait */
 	uint32_t flags;
 	uint32_t mode;
 	uint32_t space_kind, space_id;
@@ -42,6 +43,22 @@ struct godlm_domain_call {
 	uint8_t digest[16]; /* out */
 	char name[65];
 };
+
+/* The same for a group lock container. */
+struct godlm_group_call {
+	uint64_t token;
+	uint32_t verb; /* GROUP_* */
+	uint32_t container, flags;
+	int32_t root;   /* the caller is root */
+	int32_t status; /* out */
+	uint32_t count; /* of spaces: kind, id, kind, id ... */
+	const uint32_t *spaces;
+};
+enum { GROUP_CREATE = 1, GROUP_ATTACH, GROUP_DETACH, GROUP_DESTROY };
+
+/* In the low half of a lock's id: it is a container's (proto.GroupBit). */
+#define GROUP_BIT 0x80000000u
+
 enum { DOMAIN_ATTACH = 1, DOMAIN_DETACH, DOMAIN_INVALIDATE, DOMAIN_COLLECT, DOMAIN_VALIDATE, DOMAIN_LEAVE };
 
 /* dlm_rsbinfo_t and dlm_lkinfo_t in plain numbers. */
@@ -54,6 +71,7 @@ struct godlm_info {
 struct godlm_lock_info {
 	uint64_t parent, notprm, hint, blkrtn, cplrtn, valb;
 	uint32_t name_len, requested, granted, state, flags, timeout;
+	uint32_t mine; /* of a group lock: the asker manipulates it */
 	uint8_t name[64];
 };
 
@@ -70,7 +88,9 @@ void godlm_forks_go(void);
 void godlm_set_epoll(int epfd);
 void godlm_yield(void); /* waits while the leader is to wake up */
 void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t *value,
-                    const struct godlm_info *info, uint64_t number);
+                    const struct godlm_info *info, uint64_t number, uint64_t lock);
+void godlm_complete_lock_info(uint64_t token, int32_t status, const struct godlm_lock_info *info);
+void godlm_complete_token(uint64_t token, int32_t status, uint64_t epoch, uint64_t number);
 
 /* notify.c, called by Go with a shard's mutex held */
 void godlm_push_completion(uint64_t lock, int32_t status, uint64_t notprm, uint64_t cplrtn,

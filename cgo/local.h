@@ -35,10 +35,17 @@ int godlm_deliver(int explicit_call);
 void godlm_remind(void); /* a thread that should have delivered is gone */
 
 /* api.c */
+struct space {
+	int used;
+	int plain; /* joined with GODLM_JOIN_PLAIN */
+	uint32_t kind, id;
+};
 int godlm_attached(void);
+struct space *godlm_space(dlm_nsp_t nsp); /* NULL: no handle of a joined namespace */
 
 /* recovery.c */
-int godlm_domain(dlm_rd_id_t id, uint8_t digest[16]); /* of a handle; 0 if there is none */
+int godlm_domain(dlm_rd_id_t id, uint8_t digest[16], int *group); /* of a handle; 0 if there is none */
+int godlm_group_domains(void); /* a domain is attached to for a group */
 void godlm_leave_domains(void);
 
 /* A thread waiting for an answer; its address is the request's token. */
@@ -51,10 +58,19 @@ struct waiter {
 	void *sem; /* sem_t, for followers */
 	int32_t status;
 	int32_t read;
-	uint8_t value[32];
+	uint64_t number; /* of a collection or container, or of a token, with epoch */
+	uint64_t epoch;
+	uint64_t lock;      /* new group lock */
+	dlm_lkid_t *lkid_p; /* where to store its id, before anything can tell of it */
+	struct godlm_lock_info *lock_info;
+	uint8_t value[32]; /* this and what follows is not cleared at the start */
 	struct godlm_info info;
-	uint64_t number; /* of a collection */
 };
+uint64_t godlm_id_number(const dlm_lkid_t *id); /* 0 for NULL */
+void godlm_store_id(dlm_lkid_t *id, uint64_t n);
+void godlm_start_waiter(struct waiter *w, struct godlm_call *c);
+/* Waits for the answer to a request that was handed in, and moves it into c. */
+void godlm_finish(struct waiter *w, struct godlm_call *c, unsigned timeout);
 #define WAITER_DONE 1u
 #define WAITER_PROMOTED 2u
 

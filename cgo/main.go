@@ -213,6 +213,7 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 	q := process.LockRequest{
 		Space: space(c), Name: name(c), Parent: proto.LockID(c.parent), Mode: mode.Mode(c.mode), Plain: c.plain != 0,
 		Flags: dlm.Flags(c.flags), Tx: uint64(c.tid), Domain: *(*proto.Digest)(unsafe.Pointer(&c.domain)), User: user(c), Token: uint64(c.token), Async: c.async != 0,
+		Accept: uint64(c.accept),
 	}
 	if joinPersistent.Load() {
 		q.Flags |= dlm.JoinPR
@@ -226,7 +227,11 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 	c.lock = C.uint64_t(r.Lock)
 	answer(c, &r)
 	if q.Async {
-		timers.started(n, r.Lock, q.Token, r.Status)
+		l := r.Lock
+		if q.Flags&dlm.GroupLock != 0 {
+			l = proto.GroupBit // the token is enough
+		}
+		timers.started(n, l, q.Token, r.Status)
 	}
 }
 
@@ -236,7 +241,7 @@ func godlmgo_convert(c *C.struct_godlm_call) {
 	n := current.Load()
 	q := process.ConvertRequest{
 		Lock: proto.LockID(c.lock), Mode: mode.Mode(c.mode), Flags: dlm.Flags(c.flags), Value: *value(c),
-		User: user(c), Token: uint64(c.token), Async: c.async != 0,
+		User: user(c), Token: uint64(c.token), Async: c.async != 0, Accept: uint64(c.accept),
 	}
 	if q.Async {
 		q.Token = timers.token(&q.User, q.Flags)
@@ -330,13 +335,10 @@ func godlmgo_delivered(lock C.uint64_t) {
 // negative status.
 //
 //export godlmgo_locks
-func godlmgo_locks(inSpace C.int, kind, id C.uint32_t, below C.uint64_t, out *C.uint64_t, room C.int) C.int {
+func godlmgo_locks(given C.int, kind, id C.uint32_t, below C.uint64_t, out *C.uint64_t, room C.int) C.int {
 	defer guard(nil)
 	p := current.Load().Process()
-	var sp *proto.Namespace
-	if inSpace != 0 {
-		sp = &proto.Namespace{Kind: proto.NamespaceKind(kind), ID: uint32(id)}
-	}
+	sp := inSpace(given, kind, id)
 	if _, st := p.LockInfo(proto.LockID(below)); st == dlm.Lost || below != 0 && st != dlm.Success {
 		return -C.int(st)
 	}
@@ -356,14 +358,19 @@ func godlmgo_locks(inSpace C.int, kind, id C.uint32_t, below C.uint64_t, out *C.
 func godlmgo_lock_info(id C.uint64_t, out *C.struct_godlm_lock_info) (st C.int32_t) {
 	defer guard(&st)
 	l, status := current.Load().Process().LockInfo(proto.LockID(id))
-	*out = C.struct_godlm_lock_info{
+	*out = lockInfo(&l)
+	return C.int32_t(status)
+}
+
+func lockInfo(l *process.LockInfo) (out C.struct_godlm_lock_info) {
+	out = C.struct_godlm_lock_info{
 		parent: C.uint64_t(l.Parent), notprm: C.uint64_t(l.User.NotPrm), hint: C.uint64_t(l.User.Hint),
 		blkrtn: C.uint64_t(l.User.BlkRtn), cplrtn: C.uint64_t(l.User.CplRtn), valb: C.uint64_t(l.User.ValB),
 		name_len: C.uint32_t(l.Name.Len), requested: C.uint32_t(l.Requested), granted: C.uint32_t(l.Granted),
 		state: C.uint32_t(l.State), flags: C.uint32_t(l.Flags), timeout: C.uint32_t(l.User.Timeout),
 	}
 	*(*[proto.MaxName]byte)(unsafe.Pointer(&out.name)) = l.Name.Buf
-	return C.int32_t(status)
+	return out
 }
 
 //export godlmgo_token

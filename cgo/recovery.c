@@ -16,6 +16,7 @@ enum { FREE, CHANGING, OPEN }; /* CHANGING: a call is attaching or detaching it 
 struct domain {
 	int state;
 	int uses;
+	int group; /* attached to with DLM_RD_GROUP */
 	char name[DLM_RDNAMELEN + 1];
 	uint8_t digest[16];
 };
@@ -37,15 +38,26 @@ static struct domain *domain_of(dlm_rd_id_t id)
 	return d->state == OPEN && handle_of(d) == id ? d : NULL;
 }
 
-int godlm_domain(dlm_rd_id_t id, uint8_t digest[16])
+int godlm_domain(dlm_rd_id_t id, uint8_t digest[16], int *group)
 {
 	int found = 0;
 	pthread_mutex_lock(&mutex);
 	struct domain *d = domain_of(id);
 	if (d) {
 		memcpy(digest, d->digest, sizeof d->digest);
+		*group = d->group;
 		found = 1;
 	}
+	pthread_mutex_unlock(&mutex);
+	return found;
+}
+
+int godlm_group_domains(void)
+{
+	int found = 0;
+	pthread_mutex_lock(&mutex);
+	for (struct domain *d = domains; d < domains + PLACES; d++)
+		found |= d->state != FREE && d->group;
 	pthread_mutex_unlock(&mutex);
 	return found;
 }
@@ -103,7 +115,10 @@ static void set_state(struct domain *d, int state)
 	pthread_mutex_lock(&mutex);
 	d->state = state;
 	if (state == FREE)
+	{
 		d->uses = (d->uses + 1) % USES;
+		d->group = 0;
+	}
 	pthread_mutex_unlock(&mutex);
 }
 
@@ -124,11 +139,15 @@ dlm_status_t dlm_rd_attach(char *name, dlm_rd_id_t *rd_id_p, dlm_rd_flags_t atta
 		return DLM_NOTATTACHED;
 	if (strnlen(name, DLM_RDNAMELEN + 1) > DLM_RDNAMELEN)
 		return DLM_ENAMETOOLONG;
-	if (attach_flag == DLM_RD_GROUP)
-		return DLM_NO_GROUP;
 	godlm_enter();
+	if (attach_flag == DLM_RD_GROUP && !godlmgo_in_group(0, 0, 0)) {
+		godlm_leave();
+		return DLM_NO_GROUP;
+	}
 	pthread_mutex_lock(&mutex);
 	st = reserve(name, &d);
+	if (st == DLM_SUCCESS)
+		d->group = attach_flag == DLM_RD_GROUP;
 	pthread_mutex_unlock(&mutex);
 	if (st == DLM_SUCCESS) {
 		st = ask(DOMAIN_ATTACH, name, NULL, d->digest);

@@ -24,20 +24,26 @@ type sink struct{}
 // Complete implements node.Sink.
 func (sink) Complete(c *process.Completion) {
 	v := (*C.uint8_t)(unsafe.Pointer(&c.Value))
+	if c.Over != 0 {
+		timers.done(c.Over)
+	}
 	if !c.Async {
+		if completeGroup(c) {
+			return
+		}
 		if c.Obstacles != nil {
 			blamed.Store(c.Token, slices.Clone(c.Obstacles))
 		}
 		if c.Info.Exists {
 			n := info(&c.Info)
-			C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), 0, nil, &n, 0)
+			C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), 0, nil, &n, 0, 0)
 			return
 		}
 		read := C.int32_t(0)
 		if c.Read {
 			read = 1
 		}
-		C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), read, v, nil, C.uint64_t(c.Number))
+		C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), read, v, nil, C.uint64_t(c.Number), C.uint64_t(c.Lock))
 		return
 	}
 	timers.done(c.Token)

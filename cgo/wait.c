@@ -72,19 +72,8 @@ void godlm_yield(void)
 		syscall(SYS_futex, &kicked, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
 }
 
-void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t *value,
-                    const struct godlm_info *info, uint64_t number)
+static void done(struct waiter *w)
 {
-	struct waiter *w = (struct waiter *)(uintptr_t)token;
-	if (w == NULL)
-		return;
-	w->status = status;
-	w->read = read;
-	if (read && value)
-		memcpy(w->value, value, sizeof w->value);
-	if (info)
-		w->info = *info;
-	w->number = number;
 	pthread_mutex_lock(&mutex);
 	atomic_fetch_or(&w->state, WAITER_DONE);
 	if (w->leads) {
@@ -96,6 +85,47 @@ void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t 
 		sem_post(w->sem);
 	}
 	pthread_mutex_unlock(&mutex);
+}
+
+void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t *value,
+                    const struct godlm_info *info, uint64_t number, uint64_t lock)
+{
+	struct waiter *w = (struct waiter *)(uintptr_t)token;
+	if (w == NULL)
+		return;
+	w->status = status;
+	w->read = read;
+	if (read && value)
+		memcpy(w->value, value, sizeof w->value);
+	if (info)
+		w->info = *info;
+	w->number = number;
+	w->lock = lock;
+	if (w->lkid_p && status <= DLM_SYNCVALNOTVALID)
+		godlm_store_id(w->lkid_p, lock);
+	done(w);
+}
+
+void godlm_complete_lock_info(uint64_t token, int32_t status, const struct godlm_lock_info *info)
+{
+	struct waiter *w = (struct waiter *)(uintptr_t)token;
+	if (w == NULL)
+		return;
+	w->status = status;
+	if (w->lock_info)
+		*w->lock_info = *info;
+	done(w);
+}
+
+void godlm_complete_token(uint64_t token, int32_t status, uint64_t epoch, uint64_t number)
+{
+	struct waiter *w = (struct waiter *)(uintptr_t)token;
+	if (w == NULL)
+		return;
+	w->status = status;
+	w->epoch = epoch;
+	w->number = number;
+	done(w);
 }
 
 static void enlist(struct waiter *w)

@@ -41,6 +41,8 @@ type World interface {
 	Forget(dead proto.ProcID)
 	// Directory keeps who masters what; it outlives the agent.
 	Directory
+	// Self is the agent's own process.
+	Self() proto.ProcID
 	// Keep and Unkeep keep which persistent resources there are, Doubt which
 	// recovery domains are invalid; both outlive the agent too.
 	Keep(k *proto.Kept) error
@@ -67,6 +69,7 @@ type Lasting struct {
 	Directory []Entry
 	Kept      []proto.Kept
 	Doubted   []proto.Digest // recovery domains that are invalid
+	Groups    []proto.ProcID // group lock containers; they live, and are not among the processes
 }
 
 // Agent is one incarnation of the agent role.
@@ -84,6 +87,7 @@ type Agent struct {
 	reports   map[proto.Digest][]rebuild.Report
 	roots     map[proto.Digest]proto.Root
 	recovery  recovery
+	groups    map[proto.ProcID]bool // containers: alive, but never masters
 }
 
 // tree is what the agent knows of one root.
@@ -118,6 +122,10 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 		dir:       map[proto.Digest]*tree{},
 		reports:   map[proto.Digest][]rebuild.Report{},
 		roots:     map[proto.Digest]proto.Root{},
+		groups:    map[proto.ProcID]bool{},
+	}
+	for _, p := range past.Groups {
+		a.live[p], a.groups[p] = true, true
 	}
 	for _, p := range live {
 		a.live[p] = true
@@ -156,6 +164,16 @@ func (a *Agent) Join() (id proto.ProcID, view uint64) {
 	return id, a.view
 }
 
+// JoinGroup admits a new container like a process that never masters a tree.
+func (a *Agent) JoinGroup() (id proto.ProcID, view uint64) {
+	id, view = a.Join()
+	a.groups[id] = true
+	for _, x := range sorted(a.connected) {
+		a.sendView(x) // the search for deadlocks asks containers
+	}
+	return id, view
+}
+
 // Connected says that a live process has reached this agent. It is told the view
 // and reports what it has on trees without a master.
 func (a *Agent) Connected(p proto.ProcID) {
@@ -174,7 +192,7 @@ func (a *Agent) Connected(p proto.ProcID) {
 }
 
 func (a *Agent) sendView(p proto.ProcID) {
-	a.world.Send(p, &proto.Msg{Kind: proto.KView, View: a.view, Procs: a.Live()})
+	a.world.Send(p, &proto.Msg{Kind: proto.KView, View: a.view, Procs: a.Live(), Groups: sorted(a.groups)})
 }
 
 // Dead says that a process is proven to have ended.
@@ -184,7 +202,11 @@ func (a *Agent) Dead(p proto.ProcID) {
 	}
 	delete(a.live, p)
 	delete(a.connected, p)
-	a.dead[p] = true
+	if a.groups[p] {
+		delete(a.groups, p) // it masters nothing, so nothing of it is needed
+	} else {
+		a.dead[p] = true
+	}
 	a.view++
 	for _, t := range a.dir {
 		kept := t.asking[:0]
@@ -217,7 +239,9 @@ func (a *Agent) startRecovery() {
 	masters := map[proto.ProcID]bool{}
 	for d, t := range a.dir {
 		if !a.live[t.master] {
-			masters[t.master] = true
+			if t.master != 0 {
+				masters[t.master] = true
+			}
 			if t.placing == 0 {
 				a.lost[d] = t
 			}
@@ -321,6 +345,10 @@ func (a *Agent) lookup(q asker) {
 
 // appoint makes the asker master of an empty tree.
 func (a *Agent) appoint(t *tree, q asker) {
+	if a.groups[q.proc] {
+		a.appointFor(t, q)
+		return
+	}
 	a.assign++
 	if a.world.Put(Entry{t.digest, q.proc, a.assign}) != nil {
 		if t.master == 0 {
@@ -331,6 +359,24 @@ func (a *Agent) appoint(t *tree, q asker) {
 	}
 	t.master, t.assign, t.held = q.proc, a.assign, false
 	a.answer(q, t.master, t.assign)
+}
+
+// appointFor has the agent's own process take an empty tree on behalf of a container.
+func (a *Agent) appointFor(t *tree, q asker) {
+	a.roots[t.digest] = q.root
+	a.assign++
+	t.asking = append(t.asking, q)
+	t.placing, t.next = a.world.Self(), a.assign
+	a.world.Send(t.placing, &proto.Msg{Kind: proto.KInstall, Image: rebuild.Empty(q.root, a.assign)})
+}
+
+// noRoom: the directory cannot take a tree that was placed on behalf of a container.
+func (a *Agent) noRoom(t *tree) {
+	delete(a.dir, t.digest)
+	a.world.Send(t.placing, &proto.Msg{Kind: proto.KDiscard, Root: a.roots[t.digest], Assign: t.next})
+	for _, q := range t.asking {
+		a.answer(q, 0, process.DirectoryFull)
+	}
 }
 
 func (a *Agent) answer(q asker, master proto.ProcID, assign uint64) {
@@ -434,7 +480,7 @@ func (a *Agent) roomiest(t *tree, im *proto.Image) (best proto.ProcID) {
 		count[im.Locks[i].Owner]++
 	}
 	for _, p := range sorted(a.connected) {
-		if !t.refused[p] && (best == 0 || count[p] > count[best]) {
+		if !t.refused[p] && !a.groups[p] && (best == 0 || count[p] > count[best]) {
 			best = p
 		}
 	}
@@ -465,7 +511,10 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 	switch {
 	case t != nil && t.placing == p && t.next == m.Assign:
 		if a.world.Put(Entry{d, p, m.Assign}) != nil {
-			// The entry exists, so that it is replaced in place and needs no room.
+			// Else the entry exists, so that it is replaced in place and needs no room.
+			if t.master == 0 {
+				a.noRoom(t)
+			}
 			return
 		}
 		t.master, t.assign, t.placing = p, m.Assign, 0

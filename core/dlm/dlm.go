@@ -39,6 +39,9 @@ const (
 	Timeout         Status = 40
 	TooManyNS       Status = 41
 	UnexpErr        Status = 42
+	HasProcs        Status = 43
+	KillFail        Status = 44
+	AttachedGroup   Status = 45
 	NoGroup         Status = 46
 	TooManyRD       Status = 48
 	IsPR            Status = 49
@@ -80,6 +83,7 @@ const (
 	CancelWaitOK Flags = 0x800
 	ValB         Flags = 0x1000
 	Persist      Flags = 0x2000
+	GroupLock    Flags = 0x4000
 	TxidLocal    Flags = 0x8000
 	TxidGlobal   Flags = 0x10000
 
@@ -90,4 +94,6 @@ const (
 	JoinPR Flags = 1 << 26
 	// Expired marks a cancel that a timeout caused.
 	Expired Flags = 1 << 25
+	// Guest: the request is a container's, which never masters a tree.
+	Guest Flags = 1 << 27
 )

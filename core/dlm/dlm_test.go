@@ -42,7 +42,8 @@ var statuses = map[string]Status{
 	"IVLOCKID": IvLockID, "LKBUSY": LkBusy, "NOACCESS": NoAccess, "NOLOCKID": NoLockID, "NOTATTACHED": NotAttached,
 	"NOTQUEUED": NotQueued, "PARNOTGRANT": ParNotGrant, "SUBLOCKS": SubLocks, "TIMEOUT": Timeout,
 	"TOOMANYNS": TooManyNS, "UNEXPERR": UnexpErr, "PUBNS_DISALLOW": PubNSDisallow,
-	"MORE_TO_RECOVER": MoreToRecover, "NO_GROUP": NoGroup, "TOOMANYRD": TooManyRD, "IS_PR": IsPR, "NOT_PR": NotPR,
+	"MORE_TO_RECOVER": MoreToRecover, "HASPROCS": HasProcs, "KILLFAIL": KillFail,
+	"ATTACHEDGROUP": AttachedGroup, "NO_GROUP": NoGroup, "TOOMANYRD": TooManyRD, "IS_PR": IsPR, "NOT_PR": NotPR,
 	"IVRDID": IvRDID, "PR_RD_MISMATCH": PRRDMismatch, "IVHNDL": IvHndl, "EALREADY": EAlready, "EINPROGRESS": EInProgress,
 }
 
@@ -50,7 +51,7 @@ var flags = map[string]Flags{
 	"USER": User, "GROUP": Group, "JOIN_SAME_OK": JoinSameOK, "NOQUEUE": NoQueue, "SYNCSTS": SyncSts,
 	"NODLCKWT": NoDlckWt, "NODLCKBLK": NoDlckBlk, "EXPEDITE": Expedite, "QUECVT": QueCvt, "DEQALL": DeqAll,
 	"INVVALBLK": InvValBlk, "CANCELWAITOK": CancelWaitOK, "VALB": ValB, "PERSIST": Persist,
-	"TXID_LOCAL": TxidLocal, "TXID_GLOBAL": TxidGlobal,
+	"GROUP_LOCK": GroupLock, "TXID_LOCAL": TxidLocal, "TXID_GLOBAL": TxidGlobal,
 }
 
 func TestNumbersOfTheHeader(t *testing.T) {
@@ -95,8 +96,8 @@ func TestEveryNumberIsCompared(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := len(regexp.MustCompile(`(?m)^\s+\w+\s+(Status|Flags)\s+=`).FindAllString(string(b), -1))
-	// Pending, Unkept, HasBlocking, JoinPR and Expired are in no header; Lost is in another.
-	if want := len(statuses) + len(flags) + 6; n != want {
+	// Pending, Unkept, HasBlocking, JoinPR, Guest and Expired are in no header; Lost is in another.
+	if want := len(statuses) + len(flags) + 7; n != want {
 		t.Errorf("dlm.go has %d constants, the tests compare %d", n, want)
 	}
 }

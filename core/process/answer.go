@@ -133,6 +133,10 @@ func (s *shard) discardNotice(l *lock) {
 
 // Delivered says that the lock's blocking notification was handed to the program.
 func (p *Process) Delivered(id proto.LockID) {
+	if id&proto.GroupBit != 0 {
+		p.groupDelivered(id)
+		return
+	}
 	s := p.shardOfLock(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()

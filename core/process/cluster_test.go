@@ -132,6 +132,7 @@ func (c *cluster) Retire(dead proto.ProcID, tree proto.Digest) {
 func (c *cluster) Forget(proto.ProcID)            {}
 func (c *cluster) Keep(*proto.Kept) error         { return nil }
 func (c *cluster) Unkeep(*proto.Kept)             {}
+func (c *cluster) Self() proto.ProcID             { return 0 }
 func (c *cluster) Doubt(proto.Digest, bool) error { return nil }
 func (c *cluster) Put(e agent.Entry) error        { c.dir[e.Tree] = e; return nil }
 func (c *cluster) Delete(d proto.Digest)          { delete(c.dir, d) }

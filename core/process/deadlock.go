@@ -126,7 +126,7 @@ func (p *Process) Tick() {
 	if next != 0 {
 		p.world.Alarm(next)
 	}
-	if locks == 1 && len(due) == 1 && p.onlyWaits(due[0]) {
+	if locks == 1 && len(due) == 1 && !p.group.in() && p.onlyWaits(due[0]) {
 		return
 	}
 	slices.SortFunc(due, func(x, y waitRef) int {
@@ -149,7 +149,7 @@ func (p *Process) onlyWaits(w waitRef) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lookup(w.lock)
-	return l != nil && l.granted == mode.None && l.Party.Kind == proto.PartyProcess
+	return l != nil && l.granted == mode.None && l.Party == proto.Party{ID: uint64(p.me)}
 }
 
 // request is a request that waits, and how the search came to it.
@@ -496,11 +496,13 @@ func (p *Process) processesOf(party proto.Party) (out []proto.ProcID) {
 		if x := proto.ProcID(party.ID); p.alive(x) {
 			out = append(out, x)
 		}
-		return out
 	}
 	m := &p.members
 	m.Lock()
 	defer m.Unlock()
+	if party.Kind == proto.PartyProcess { // it may be a member of any container
+		return append(out, m.groups...)
+	}
 	out = append(out, p.me)
 	for x := range m.live {
 		if x != p.me {

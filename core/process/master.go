@@ -61,7 +61,7 @@ func (r *root) fromOwner(from proto.ProcID, m *proto.Msg) {
 		s.refuseRoot(from, m, r.where != local)
 		return
 	}
-	if m.Kind == proto.KRequest && r.tree.Idle() && r.ownCount == 0 && len(r.queries) == 0 {
+	if m.Kind == proto.KRequest && dlm.Flags(m.Flags)&dlm.Guest == 0 && r.tree.Idle() && r.ownCount == 0 && len(r.queries) == 0 {
 		// An idle tree goes to whoever asks next (design §5). The agent must learn
 		// of it before a lookup of ours comes; the one who asks tells it too.
 		s.sendDrop(r, r.assign)
@@ -146,7 +146,7 @@ func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
 	}
 	t := s.foreignLock()
 	t.Owner, t.ID, t.Op, t.Party = from, m.Lock, m.Op, m.Party
-	if t.Party.Kind == proto.PartyProcess {
+	if t.Party == (proto.Party{}) {
 		t.Party.ID = uint64(from)
 	}
 	t.Requested, t.Flags, t.Hint, t.Heard = m.Mode, dlm.Flags(m.Flags), m.Hint, true
@@ -181,6 +181,9 @@ func (r *root) foreignConvert(from proto.ProcID, m *proto.Msg) {
 		return
 	}
 	t.Heard = true
+	if m.Party != (proto.Party{}) {
+		t.Party = m.Party
+	}
 	switch st := r.tree.Convert(t, &tree.Conversion{
 		Mode: m.Mode, Flags: dlm.Flags(m.Flags), Hint: m.Hint, Op: m.Op, Value: &m.Value,
 	}); st {

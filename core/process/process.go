@@ -27,12 +27,19 @@ type Process struct {
 	lost    atomic.Bool
 	hunt    hunt
 	domains domains
+	group   member
 	shards  [shardCount]shard
+	// guest: it is a container's; firstSeq is the sequence number before that of the
+	// first lock of each place.
+	guest    bool
+	firstSeq uint32
+	resumed  []proto.Root // of a guest: see Resumed
 
 	members struct {
 		sync.Mutex // after a shard's mutex
 		view       uint64
 		live       map[proto.ProcID]bool
+		groups     []proto.ProcID        // containers among live
 		peers      map[proto.ProcID]bool // noted in the journal
 	}
 }
@@ -142,6 +149,7 @@ func New(w World, j Journal) *Process {
 	p.members.live = map[proto.ProcID]bool{}
 	p.members.peers = map[proto.ProcID]bool{}
 	p.domains.attached = map[string]uint64{}
+	p.group.init()
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.p, s.index = p, uint32(i)
@@ -198,7 +206,7 @@ func (s *shard) newLock(r *root) *lock {
 		}
 		i = uint32(len(s.slots))
 		s.slots = append(s.slots, nil)
-		s.seqs = append(s.seqs, 0)
+		s.seqs = append(s.seqs, s.p.firstSeq)
 	}
 	s.seqs[i]++
 	if s.seqs[i] == 0 {

@@ -46,6 +46,10 @@ func (p *Process) Token(id proto.LockID) (proto.Stamp, dlm.Status) {
 // Blockers lists what an own lock waits for, asking its master if need be: nothing
 // when it does not wait.
 func (p *Process) Blockers(id proto.LockID, token uint64, res *Result) {
+	if id&proto.GroupBit != 0 {
+		p.Group(&GroupRequest{Verb: proto.GroupBlockers, Lock: id, Token: token}, res)
+		return
+	}
 	*res = Result{}
 	if p.lost.Load() {
 		res.Status = dlm.Lost
@@ -110,7 +114,7 @@ func (s *shard) await(q *query, res *Result) {
 }
 
 // internal flags are not the program's.
-const internal = dlm.HasBlocking | dlm.JoinPR
+const internal = dlm.HasBlocking | dlm.JoinPR | dlm.Guest
 
 // LockInfo describes an own lock.
 func (p *Process) LockInfo(id proto.LockID) (LockInfo, dlm.Status) {
@@ -148,6 +152,10 @@ func (p *Process) LockInfo(id proto.LockID) (LockInfo, dlm.Status) {
 
 // ResourceInfo describes a resource, asking its master if need be.
 func (p *Process) ResourceInfo(space proto.Namespace, name proto.Name, parent proto.LockID, token uint64, res *Result) {
+	if parent&proto.GroupBit != 0 {
+		p.Group(&GroupRequest{Verb: proto.GroupResource, Parent: parent, Name: name, Token: token}, res)
+		return
+	}
 	*res = Result{}
 	if p.lost.Load() {
 		res.Status = dlm.Lost
@@ -266,6 +274,7 @@ func (s *shard) answerQuery(q *query, n proto.Info) {
 // detachQuery forgets a question for which nobody waits any more.
 func (p *Process) detachQuery(token uint64) {
 	p.domains.forget(token)
+	p.groupDetach(token)
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()

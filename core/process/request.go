@@ -19,6 +19,10 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 		res.Status = dlm.Lost
 		return
 	}
+	if q.Flags&dlm.GroupLock != 0 && !p.guest || q.Parent&proto.GroupBit != 0 {
+		p.groupLock(q, res)
+		return
+	}
 	key := proto.Root{Space: q.Space, Name: q.Name}
 	s := p.shardOf(&key)
 	if q.Parent != 0 {
@@ -63,6 +67,8 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 	}
 	l.domain = q.Domain
 	switch {
+	case q.Party != proto.Party{}:
+		l.Party = q.Party
 	case q.Flags&dlm.TxidLocal != 0:
 		l.Party = proto.Party{Kind: proto.PartyLocalTx, ID: q.Tx}
 	case q.Flags&dlm.TxidGlobal != 0:
@@ -70,7 +76,7 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 	}
 	res.Lock = l.ID
 	l.ask = ask{
-		kind: proto.PendingLock, mode: q.Mode, flags: wireFlags(q.Flags, q.User.BlkRtn),
+		kind: proto.PendingLock, mode: q.Mode, flags: wireFlags(q.Flags, q.User.BlkRtn) | p.guestFlag(),
 		op: r.nextOp(), user: q.User, token: q.Token, async: q.Async,
 	}
 	s.begin(l, res)
@@ -81,6 +87,10 @@ func (p *Process) Convert(q *ConvertRequest, res *Result) {
 	*res = Result{Lock: q.Lock}
 	if p.lost.Load() {
 		res.Status = dlm.Lost
+		return
+	}
+	if q.Lock&proto.GroupBit != 0 {
+		p.groupConvert(q, res)
 		return
 	}
 	s := p.shardOfLock(q.Lock)
@@ -98,8 +108,11 @@ func (p *Process) Convert(q *ConvertRequest, res *Result) {
 		res.Status = dlm.BadParam
 		return
 	}
+	if q.Party != (proto.Party{}) && l.Party.Kind == proto.PartyProcess {
+		l.Party = q.Party
+	}
 	l.ask = ask{
-		kind: proto.PendingConvert, mode: q.Mode, flags: wireFlags(q.Flags, q.User.BlkRtn),
+		kind: proto.PendingConvert, mode: q.Mode, flags: wireFlags(q.Flags, q.User.BlkRtn) | p.guestFlag(),
 		op: l.root.nextOp(), value: q.Value, user: q.User, token: q.Token, async: q.Async,
 	}
 	s.begin(l, res)
@@ -197,6 +210,10 @@ func (p *Process) Unlock(q *UnlockRequest, res *Result) {
 		res.Status = dlm.Lost
 		return
 	}
+	if q.Lock&proto.GroupBit != 0 {
+		p.groupUnlock(q, res)
+		return
+	}
 	s := p.shardOfLock(q.Lock)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,6 +244,10 @@ func (p *Process) Cancel(id proto.LockID, flags dlm.Flags, token uint64, res *Re
 	*res = Result{Lock: id}
 	if p.lost.Load() {
 		res.Status = dlm.Lost
+		return
+	}
+	if id&proto.GroupBit != 0 {
+		p.groupCancel(id, flags, token, res)
 		return
 	}
 	s := p.shardOfLock(id)
@@ -284,6 +305,10 @@ func (s *shard) startCancel(l *lock) {
 // Expire says that the request with the token has used up its timeout. Its
 // completion follows: dlm.Timeout, or the grant that was quicker.
 func (p *Process) Expire(id proto.LockID, token uint64) {
+	if id&proto.GroupBit != 0 {
+		p.groupExpire(token)
+		return
+	}
 	s := p.shardOfLock(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -300,6 +325,10 @@ func (p *Process) Expire(id proto.LockID, token uint64) {
 func (p *Process) Detach(id proto.LockID, token uint64) {
 	if id == 0 {
 		p.detachQuery(token)
+		return
+	}
+	if id&proto.GroupBit != 0 {
+		p.groupDetach(token)
 		return
 	}
 	s := p.shardOfLock(id)

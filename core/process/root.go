@@ -223,6 +223,9 @@ func (r *root) resume() {
 		}
 	}
 	sort.Slice(steps, func(i, j int) bool { return steps[i].op < steps[j].op })
+	if r.shard.p.guest {
+		r.shard.p.resumed = append(r.shard.p.resumed, r.key)
+	}
 	carried := false
 	for _, st := range steps {
 		// An earlier step may have ended the lock or answered the request.

@@ -56,9 +56,9 @@ func (r *root) sendAsk(l *lock) {
 		if l.parent != nil {
 			m.Parent = l.parent.ID
 		}
-		if m.Party = l.Party; m.Party.Kind == proto.PartyProcess {
-			m.Party.ID = 0
-		}
+	}
+	if m.Party = l.Party; m.Party == (proto.Party{ID: uint64(s.p.me)}) || a.kind == proto.PendingConvert && !s.p.guest {
+		m.Party = proto.Party{}
 	}
 	m.Assign, m.Root, m.Lock, m.Op = r.assign, r.key, l.ID, uint32(a.op)
 	m.Domain = l.domain

@@ -24,6 +24,9 @@ func (p *Process) FromAgent(m *proto.Msg) {
 	case proto.KDomainDone:
 		p.domainDone(m)
 		return
+	case proto.KGroupReply, proto.KGroupBlocking, proto.KGroupDiscard:
+		p.fromGroup(m)
+		return
 	}
 	key := m.Root
 	if m.Kind == proto.KInstall {
@@ -160,6 +163,7 @@ func (p *Process) view(m *proto.Msg) {
 	for _, x := range m.Procs {
 		mem.live[x] = true
 	}
+	mem.groups = append(mem.groups[:0], m.Groups...)
 	for x := range mem.peers {
 		if uint64(x) <= mem.view && !mem.live[x] {
 			delete(mem.peers, x)
@@ -333,6 +337,7 @@ func (r *root) ownerless() (out []*tree.Lock) {
 // again: what the one before may not have answered is asked again.
 func (p *Process) Connected() {
 	p.domains.again(p.world)
+	p.group.again(p.world)
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
@@ -358,6 +363,7 @@ func (p *Process) Connected() {
 func (p *Process) Lost() {
 	p.lost.Store(true)
 	p.domains.lose(p.world)
+	p.group.lose(p.world)
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()

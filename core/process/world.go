@@ -69,7 +69,14 @@ type Completion struct {
 	Value  proto.Value
 	User   User       // of the completed request (async only)
 	Info   proto.Info // of a query
-	Number uint64     // of a collection
+	Number uint64     // of a collection or a container
+
+	// About group locks. Over is the request that ends with the answer to whether it
+	// has to wait.
+	Over     uint64
+	LockInfo *LockInfo
+	Locks    []proto.LockID
+	Stamp    proto.Stamp
 
 	Obstacles []proto.Obstacle // of a query by Blockers; valid during the call
 }
@@ -82,15 +89,8 @@ type Notice struct {
 	User User      // of the lock that blocks
 }
 
-// User is what the caller gave and gets back; opaque here.
-type User struct {
-	NotPrm  uint64
-	Hint    uint64
-	BlkRtn  uint64 // 0 = no blocking notifications
-	CplRtn  uint64
-	ValB    uint64
-	Timeout uint32 // hundredths of a second
-}
+// User is what the caller gave and gets back.
+type User = proto.User
 
 // Journal keeps the records of resources that others use too, where they
 // outlive this process. Methods are called with a shard's mutex held.
@@ -117,9 +117,13 @@ type LockRequest struct {
 	Flags  dlm.Flags
 	Tx     uint64       // with dlm.TxidLocal or dlm.TxidGlobal
 	Domain proto.Digest // with dlm.Persist; zero: a handle that is none
+	Party  proto.Party  // if not zero, the lock's, whatever Tx is
 	User   User
 	Token  uint64
 	Async  bool
+	// Accept is the token for the answer whether a request for a lock of a
+	// container has to wait (dlm.Pending) or is over. The lock's id comes with it.
+	Accept uint64
 }
 
 // ConvertRequest is dlm_cvt and dlm_quecvt.
@@ -128,9 +132,12 @@ type ConvertRequest struct {
 	Mode  mode.Mode
 	Flags dlm.Flags
 	Value proto.Value // with dlm.ValB
+	Party proto.Party // the lock's from now on; zero: as it was
 	User  User
 	Token uint64
 	Async bool
+	// Accept: as in LockRequest.
+	Accept uint64
 }
 
 // UnlockRequest is dlm_unlock of one lock.

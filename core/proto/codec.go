@@ -21,11 +21,13 @@ var (
 
 // arity is the number of array elements of each kind, the kind included.
 var arity = [256]uint8{
-	KRequest: 14, KConvert: 10, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
+	KRequest: 14, KConvert: 12, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
 	KGranted: 9, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13, KBlamed: 7, KWaiting: 5,
-	KHello: 4, KLookup: 5, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3, KKeep: 5, KUnkeep: 3, KDomain: 5, KRoundDone: 4,
-	KWelcome: 3, KView: 3, KMaster: 5, KInstall: 6, KActivate: 3, KDiscard: 3, KKept: 7, KDomainDone: 4, KRound: 4, KReject: 2,
-	KConnect: 3,
+	KHello: 4, KLookup: 5, KDrop: 3, KReport: 4, KReportEnd: 2, KInstalled: 3, KKeep: 5, KUnkeep: 3, KDomain: 5, KRoundDone: 4, KGroup: 2,
+	KWelcome: 3, KView: 4, KMaster: 5, KInstall: 6, KActivate: 3, KDiscard: 3, KKept: 7, KDomainDone: 4, KRound: 4, KReject: 2,
+	KGroupReply: 2, KGroupBlocking: 5, KGroupDiscard: 2,
+	KConnect:   4,
+	KNoteGroup: 2, KNoteLock: 2, KNoteCall: 2, KDropGroup: 2, KDropLock: 3, KDropCall: 3, KNoteCount: 2,
 }
 
 // Append writes m behind dst.
@@ -57,6 +59,7 @@ func Append(dst []byte, m *Msg) []byte {
 		b = append(b, byte(m.Mode))
 		b = appendUint(b, uint64(m.Flags))
 		b = appendUint(b, m.Hint)
+		b = appendParty(b, m.Party)
 		b = appendUint(b, uint64(m.Made))
 		b = appendBin(b, m.Value[:])
 	case KUnlock:
@@ -146,6 +149,7 @@ func Parse(b []byte, m *Msg) error {
 		m.Mode = d.mode()
 		m.Flags = d.u32()
 		m.Hint = d.u64()
+		m.Party = d.party()
 		m.Made = int64(d.u64())
 		d.fixed(m.Value[:])
 	case KUnlock:

@@ -104,6 +104,10 @@ func appendCold(b []byte, m *Msg) []byte {
 		for _, p := range m.Procs {
 			b = appendUint(b, uint64(p))
 		}
+		b = appendArray(b, len(m.Groups))
+		for _, p := range m.Groups {
+			b = appendUint(b, uint64(p))
+		}
 	case KMaster:
 		b = appendRoot(b, &m.Root)
 		b = appendUint(b, uint64(m.Proc))
@@ -116,6 +120,34 @@ func appendCold(b []byte, m *Msg) []byte {
 	case KConnect:
 		b = appendUint(b, uint64(m.Proc))
 		b = appendUint(b, uint64(m.Flags))
+		b = appendUint(b, m.View)
+	case KGroup:
+		b = appendFields(b, m.Call.code)
+	case KGroupReply:
+		b = appendFields(b, m.Reply.code)
+	case KGroupBlocking:
+		b = appendUint(b, uint64(m.Lock))
+		b = append(b, byte(m.Mode))
+		b = appendUint(b, m.Hint)
+		b = appendFields(b, func(f *fields) { f.user(&m.User) })
+	case KGroupDiscard:
+		b = appendUint(b, uint64(m.Lock))
+	case KNoteGroup:
+		b = appendFields(b, m.NotedGroup.code)
+	case KNoteLock:
+		b = appendFields(b, m.NotedLock.code)
+	case KNoteCall:
+		b = appendFields(b, m.NotedCall.code)
+	case KDropGroup:
+		b = appendUint(b, uint64(m.Proc))
+	case KDropLock:
+		b = appendUint(b, uint64(m.Proc))
+		b = appendUint(b, uint64(m.Lock))
+	case KDropCall:
+		b = appendUint(b, uint64(m.Proc))
+		b = appendUint(b, m.Number)
+	case KNoteCount:
+		b = appendUint(b, m.Number)
 	}
 	return b
 }
@@ -221,6 +253,10 @@ func (d *decoder) cold(m *Msg) {
 		for n := d.list(1); n > 0 && d.err == nil; n-- {
 			m.Procs = append(m.Procs, ProcID(d.u64()))
 		}
+		m.Groups = m.Groups[:0]
+		for n := d.list(1); n > 0 && d.err == nil; n-- {
+			m.Groups = append(m.Groups, ProcID(d.u64()))
+		}
 	case KMaster:
 		d.root(&m.Root)
 		m.Proc = ProcID(d.u64())
@@ -233,6 +269,39 @@ func (d *decoder) cold(m *Msg) {
 	case KConnect:
 		m.Proc = ProcID(d.u64())
 		m.Flags = d.u32()
+		m.View = d.u64()
+	case KGroup:
+		m.Call = &Call{}
+		d.fields(m.Call.code)
+	case KGroupReply:
+		m.Reply = &Reply{}
+		d.fields(m.Reply.code)
+	case KGroupBlocking:
+		m.Lock = LockID(d.u64())
+		m.Mode = d.mode()
+		m.Hint = d.u64()
+		d.fields(func(f *fields) { f.user(&m.User) })
+	case KGroupDiscard:
+		m.Lock = LockID(d.u64())
+	case KNoteGroup:
+		m.NotedGroup = &NotedGroup{}
+		d.fields(m.NotedGroup.code)
+	case KNoteLock:
+		m.NotedLock = &NotedLock{}
+		d.fields(m.NotedLock.code)
+	case KNoteCall:
+		m.NotedCall = &NotedCall{}
+		d.fields(m.NotedCall.code)
+	case KDropGroup:
+		m.Proc = ProcID(d.u64())
+	case KDropLock:
+		m.Proc = ProcID(d.u64())
+		m.Lock = LockID(d.u64())
+	case KDropCall:
+		m.Proc = ProcID(d.u64())
+		m.Number = d.u64()
+	case KNoteCount:
+		m.Number = d.u64()
 	}
 }
 

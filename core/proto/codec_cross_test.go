@@ -70,7 +70,7 @@ func fieldsOf(m *Msg) ([]any, bool) {
 		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Parent), m.Name.Bytes(), uint64(m.Mode), uint64(m.Flags), m.Hint,
 			uint64(m.Party.Kind), m.Party.ID, uint64(m.Made), domain}, true
 	case KConvert:
-		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Mode), uint64(m.Flags), m.Hint, uint64(m.Made), m.Value[:]}, true
+		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Mode), uint64(m.Flags), m.Hint, uint64(m.Party.Kind), m.Party.ID, uint64(m.Made), m.Value[:]}, true
 	case KUnlock:
 		return []any{m.Assign, root, uint64(m.Lock), uint64(m.Op), uint64(m.Flags), m.Value[:]}, true
 	case KCancel:
@@ -97,7 +97,7 @@ func fieldsOf(m *Msg) ([]any, bool) {
 	case KWelcome:
 		return []any{uint64(m.Proc), m.View}, true
 	case KConnect:
-		return []any{uint64(m.Proc), uint64(m.Flags)}, true
+		return []any{uint64(m.Proc), uint64(m.Flags), m.View}, true
 	}
 	return nil, false
 }

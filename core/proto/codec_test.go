@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -62,7 +63,62 @@ func random(r *rand.Rand, k Kind) *Msg {
 		m.Waits = append(m.Waits, Wait{LockID(num()), uint32(num()), root, name(), md(), md(), ProcID(num()), num(), int64(num())})
 	}
 	m.Image = im
+	m.Groups = m.Procs
+	m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall = &Call{}, &Reply{}, &NotedGroup{}, &NotedLock{}, &NotedCall{}
+	for _, p := range []any{&m.User, m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall} {
+		fill(r, reflect.ValueOf(p).Elem())
+	}
 	return m
+}
+
+// fill sets all fields of v to something that they may be.
+func fill(r *rand.Rand, v reflect.Value) {
+	switch p := v.Addr().Interface().(type) {
+	case *Name:
+		*p = MakeName([]byte("a name, 24 bytes of it .")[:r.IntN(24)])
+		return
+	case *GroupVerb:
+		*p = GroupVerb(r.IntN(int(groupVerbs)))
+		return
+	case *PendingKind:
+		*p = PendingKind(r.IntN(3))
+		return
+	case *NamespaceKind:
+		*p = NamespaceKind(r.IntN(3))
+		return
+	case *PartyKind:
+		*p = PartyKind(r.IntN(3))
+		return
+	case *mode.Mode:
+		*p = mode.Mode(r.IntN(7))
+		return
+	case *Root:
+		*p = Root{Namespace{NamespaceKind(r.IntN(3)), r.Uint32()}, MakeName([]byte("r"))}
+		return
+	}
+	switch {
+	case v.CanUint():
+		v.SetUint(r.Uint64() >> r.IntN(64))
+	case v.CanInt():
+		v.SetInt(r.Int64() >> r.IntN(64))
+	case v.Kind() == reflect.Bool:
+		v.SetBool(r.IntN(2) == 0)
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			fill(r, v.Field(i))
+		}
+	case v.Kind() == reflect.Array:
+		for i := range v.Len() {
+			fill(r, v.Index(i))
+		}
+	case v.Kind() == reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), r.IntN(4), 4))
+		for i := range v.Len() {
+			fill(r, v.Index(i))
+		}
+	default:
+		panic(v.Type())
+	}
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -79,6 +135,11 @@ func TestRoundTrip(t *testing.T) {
 			}
 			if again := Append(nil, &out); !reflect.DeepEqual(again, b) {
 				t.Fatalf("kind %d differs after a round trip", k)
+			}
+			for _, p := range [...][2]any{{in.Call, out.Call}, {in.Reply, out.Reply}, {in.NotedGroup, out.NotedGroup}, {in.NotedLock, out.NotedLock}, {in.NotedCall, out.NotedCall}} {
+				if fmt.Sprint(p[0]) != fmt.Sprint(p[1]) {
+					t.Fatalf("kind %d: %+v became %+v", k, p[0], p[1])
+				}
 			}
 			for n := range b {
 				if Parse(b[:n], &Msg{}) == nil {

@@ -19,7 +19,7 @@ type Kind uint8
 // Owner to master.
 const (
 	KRequest Kind = 1 + iota // Assign Root Lock Parent Name Mode Flags Hint Op Party Made Domain
-	KConvert                 // Assign Root Lock Mode Flags Hint Made Op Value
+	KConvert                 // Assign Root Lock Mode Flags Hint Made Op Value, Party: the lock's from now on (process 0: as it was)
 	KUnlock                  // Assign Root Lock Flags Op Value
 	KCancel                  // Assign Root Lock Flags Op
 	KQuery                   // Assign Root Parent Name Op
@@ -54,25 +54,40 @@ const (
 	KUnkeep                     // Root Path: forget it
 	KDomain                     // Hint (a token) Flags (what) Text (name) Number
 	KRoundDone                  // Domain Number Op (resources that are not valid and not of the collection)
+	KGroup                      // Call: about a group lock container
 )
 
 // Agent to process.
 const (
-	KWelcome    Kind = 48 + iota // Proc View
-	KView                        // View Procs
-	KMaster                      // Root Proc Assign, Number: of the KLookup; Proc 0: nobody masters it
-	KInstall                     // Image
-	KActivate                    // Root Assign
-	KDiscard                     // Root Assign: the installed tree has come too late
-	KKept                        // Root Path Domain Number Status, Flags: DomainInvalid; Number 0: is it there?
-	KDomainDone                  // Hint (the token) Status Number
-	KRound                       // Domain Number Flags (what)
-	KReject                      // Text: why
+	KWelcome       Kind = 48 + iota // Proc View
+	KView                           // View Procs Groups
+	KMaster                         // Root Proc Assign, Number: of the KLookup; Proc 0: nobody masters it
+	KInstall                        // Image
+	KActivate                       // Root Assign
+	KDiscard                        // Root Assign: the installed tree has come too late
+	KKept                           // Root Path Domain Number Status, Flags: DomainInvalid; Number 0: is it there?
+	KDomainDone                     // Hint (the token) Status Number
+	KRound                          // Domain Number Flags (what)
+	KReject                         // Text: why
+	KGroupReply                     // Reply
+	KGroupBlocking                  // Lock Mode Hint User
+	KGroupDiscard                   // Lock: its undelivered notification is void
 )
 
 // First message on a connection between two processes.
 const (
-	KConnect Kind = 64 + iota // Proc, Flags (protocol version)
+	KConnect Kind = 64 + iota // Proc, Flags (protocol version), View: of a container's connection, higher than that of any before; else 0
+)
+
+// What the agent notes of containers. These never travel.
+const (
+	KNoteGroup Kind = 72 + iota // NotedGroup
+	KNoteLock                   // NotedLock
+	KNoteCall                   // NotedCall
+	KDropGroup                  // Proc
+	KDropLock                   // Proc (the container) Lock
+	KDropCall                   // Proc Number
+	KNoteCount                  // Number: of the last container
 )
 
 // LookupOnly in the Flags of KLookup: tell, but make nobody master.
@@ -136,4 +151,12 @@ type Msg struct {
 	Path      []Name
 	Obstacles []Obstacle
 	Waits     []Wait
+
+	Groups     []ProcID // containers among Procs
+	User       User
+	Call       *Call
+	Reply      *Reply
+	NotedGroup *NotedGroup
+	NotedLock  *NotedLock
+	NotedCall  *NotedCall
 }

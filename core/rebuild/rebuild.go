@@ -119,6 +119,14 @@ func Assemble(in *Input) *proto.Image {
 	return a.im
 }
 
+// Empty is the image of a tree that nobody uses yet.
+func Empty(root proto.Root, assign uint64) *proto.Image {
+	return &proto.Image{
+		Root: root, Assign: assign,
+		Resources: []proto.ImageResource{{Parent: -1, Digest: root.Digest(), Block: proto.Block{Stamp: proto.Stamp{Assign: assign, Seq: 1}, Valid: true}}},
+	}
+}
+
 // resource finds or adds a resource.
 func (a *assembly) resource(parent int32, name proto.Name) int32 {
 	key := child{parent, name}

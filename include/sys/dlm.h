@@ -126,6 +126,8 @@ typedef unsigned long dlm_trans_id_t; /* a number that the program gives meaning
 typedef int dlm_rd_id_t;              /* recovery domain handle; 0 is none */
 typedef unsigned int dlm_rd_flags_t;
 typedef unsigned long dlm_rd_collection_hndl_t; /* of dlm_rd_collect(); 0 is none */
+typedef int dlm_glc_id_t;             /* group lock container; 0 is none */
+typedef unsigned int dlm_glc_flags_t;
 
 /* Lock id, meaningful in its process only. All zero is no lock. */
 typedef struct dlm_lkid {
@@ -216,6 +218,12 @@ typedef struct dlm_rsbinfo {
 #define DLM_GROUP_LOCK 0x4000u   /* locktp: the lock is the group's */
 #define DLM_TXID_LOCAL 0x8000u   /* locktp: tid is known on this host */
 #define DLM_TXID_GLOBAL 0x10000u /* locktp: tid is known on all hosts */
+
+/* Flags of group lock containers. */
+#define DLM_GLC_OWNED 0x1u
+#define DLM_GLC_PERM 0x2u
+#define DLM_GLC_LOCKS 0x4u
+#define DLM_GLC_FORCE 0x8u
 
 /* Flags of recovery domains. */
 #define DLM_RD_PROCESS 0x1u
@@ -437,6 +445,59 @@ dlm_status_t dlm_rd_collect(dlm_rd_id_t rd_id, dlm_rd_collection_hndl_t *hndl_p,
  * this process's open collection); GODLM_LOST.
  */
 dlm_status_t dlm_rd_validate(dlm_rd_id_t rd_id, dlm_rd_collection_hndl_t *hndl_p, dlm_rd_flags_t flags);
+
+/* ---- group lock containers ----------------------------------------------- */
+
+/*
+ * A container holds locks that belong to no single process. Its members, processes
+ * of one host, make them with dlm_locktp() or dlm_quelocktp() and DLM_GROUP_LOCK;
+ * each member may convert, cancel and unlock any of them, one at a time
+ * (DLM_LKBUSY). They outlive the death of any member: with the last one, the
+ * container ends, and all that it held in PW or EX leaves value blocks that are not
+ * valid.
+ *
+ * Create a container for locks in the ns_num namespaces of ns_listp, all joined, and
+ * attach to it. *idp receives its id, which other processes of this host may use.
+ * flags: DLM_GLC_OWNED, it ends with this process, and its members are killed;
+ * DLM_GLC_PERM, it does not end with its last member; or 0.
+ *
+ * DLM_SUCCESS; DLM_BADPARAM; DLM_EFAULT; DLM_NOTATTACHED (to one of the namespaces);
+ * DLM_ATTACHED (already in a container); DLM_INSFMEM; GODLM_LOST.
+ */
+dlm_status_t dlm_glc_create(dlm_glc_id_t *idp, dlm_glc_flags_t flags, dlm_nsp_t *ns_listp, int ns_num);
+
+/*
+ * Become a member. All of the container's namespaces must be joined; flags must be
+ * 0. The process's own locks stay its own.
+ *
+ * DLM_SUCCESS; DLM_BADPARAM; DLM_NOTATTACHED (not to all of its namespaces);
+ * DLM_ATTACHED (already in a container); DLM_ENOENT (no such container);
+ * DLM_INSFMEM; GODLM_LOST.
+ */
+dlm_status_t dlm_glc_attach(dlm_glc_id_t id, dlm_glc_flags_t flags);
+
+/*
+ * Leave the container. Locks that the process manipulated are nobody's then, with
+ * unanswered conversions undone (DLM_CANCEL); new locks that it waits for become its
+ * own. Without members a container without DLM_GLC_PERM ends; if the process has
+ * created it with DLM_GLC_OWNED it ends and the other members are killed.
+ *
+ * DLM_SUCCESS; DLM_NOTATTACHED (in no container); DLM_ATTACHED (to a recovery domain
+ * for the group: dlm_rd_detach() first); DLM_KILLFAIL (not all members could be
+ * killed; the container is as it was); DLM_INSFMEM; GODLM_LOST.
+ */
+dlm_status_t dlm_glc_detach(void);
+
+/*
+ * End a container without members and locks; with DLM_GLC_LOCKS whatever locks it
+ * has; with DLM_GLC_FORCE also kill its members, except the caller. Root, its
+ * creator and processes in one of its namespaces may.
+ *
+ * DLM_SUCCESS; DLM_BADPARAM; DLM_NOTATTACHED (no namespace is joined); DLM_ENOENT
+ * (no such container); DLM_NOACCESS; DLM_HASPROCS; DLM_HASLOCKS; DLM_KILLFAIL (as
+ * above); DLM_ATTACHED (as above, of the caller); DLM_INSFMEM; GODLM_LOST.
+ */
+dlm_status_t dlm_glc_destroy(dlm_glc_id_t id, dlm_glc_flags_t flags);
 
 /* ---- messages ----------------------------------------------------------- */
 

@@ -20,6 +20,13 @@ func (w *agentWorld) Send(to proto.ProcID, m *proto.Msg) {
 		}
 		return
 	}
+	if h := (*groupWorld)(w).host(to); h != nil {
+		if err := h.fromAgent.put(m); err != nil {
+			w.n.log.Error("message to a group lock container", "kind", m.Kind, "error", err)
+		}
+		w.n.groupsDue.Store(true)
+		return
+	}
 	if x := w.members[to]; x != nil && x.conn != nil {
 		x.conn.Send(m)
 	}
@@ -61,6 +68,9 @@ func (w *agentWorld) Forget(dead proto.ProcID) {
 		w.n.log.Warn("remove a dead process's socket", "proc", dead, "error", err)
 	}
 }
+
+// Self implements agent.World.
+func (w *agentWorld) Self() proto.ProcID { return proto.ProcID(w.n.me.Load()) }
 
 // Put implements agent.Directory.
 func (w *agentWorld) Put(e agent.Entry) error { return w.dir.Put(journal.Entry(e)) }

@@ -24,14 +24,21 @@ func (w *world) Now() int64 {
 
 // Alarm implements process.World.
 func (w *world) Alarm(at int64) {
-	a := &w.alarm
+	w.alarm.set((*Node)(w), at, func() {
+		w.proc.Tick()
+		(*Node)(w).Flush()
+	})
+}
+
+// set has ring called at that time, unless an earlier call is still to come.
+func (a *alarm) set(n *Node, at int64, ring func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.at != 0 && a.at <= at {
 		return
 	}
 	a.at = at
-	w.clock.after(time.Duration(at-w.Now()), func() {
+	n.clock.after(time.Duration(at-(*world)(n).Now()), func() {
 		a.mu.Lock()
 		current := a.at == at
 		if current {
@@ -39,8 +46,7 @@ func (w *world) Alarm(at int64) {
 		}
 		a.mu.Unlock()
 		if current {
-			w.proc.Tick()
-			(*Node)(w).Flush()
+			ring()
 		}
 	})
 }

@@ -128,7 +128,7 @@ func (n *Node) listen(id proto.ProcID) error {
 	if err := n.dir.RemoveProcSock(id); err != nil {
 		return err
 	}
-	if _, err := n.loop.Listen(n.dir.ProcSock(id), n.acceptPeer); err != nil {
+	if _, err := n.loop.Listen(n.dir.ProcSock(id), n.peers.accept); err != nil {
 		return fmt.Errorf("open the socket of process %#x in %s: %w", uint64(id), n.dir.Path(), err)
 	}
 	return nil
@@ -170,7 +170,7 @@ func (h *toAgent) Message(c *link.Conn, m *proto.Msg) error {
 		h.n.refused(m.Text)
 		return errors.New("refused by the agent")
 	}
-	if err := between(m, proto.KView, proto.KRound); err != nil {
+	if err := between(m, proto.KView, proto.KGroupDiscard); err != nil {
 		return err
 	}
 	if !h.welcomed {

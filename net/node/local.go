@@ -51,7 +51,17 @@ func (q *local) some() bool { return q.toAgent.some.Load() || q.toProcess.some.L
 // at a time does; it does not go while there are any.
 func (n *Node) pump() {
 	q := &n.local
-	for q.some() {
+	for {
+		r := n.role.Load()
+		if r != nil {
+			r.pumpGroups()
+		}
+		if !q.some() {
+			if r == nil || !n.groupsDue.Load() {
+				return
+			}
+			continue
+		}
 		if !q.pumping.TryLock() {
 			return
 		}

@@ -86,10 +86,12 @@ type Node struct {
 
 	flushing sync.RWMutex // held for reading in Flush
 
-	me     atomic.Uint64             // ProcID, 0 until welcomed
-	agent  atomic.Pointer[agentLink] // nil while there is none
-	lost   atomic.Bool
-	closed atomic.Bool
+	me    atomic.Uint64             // ProcID, 0 until welcomed
+	agent atomic.Pointer[agentLink] // nil while there is none
+	lost  atomic.Bool
+	// groupsDue: a container here has something to do beyond sending.
+	groupsDue atomic.Bool
+	closed    atomic.Bool
 
 	role atomic.Pointer[role] // if this process is the agent
 
@@ -143,7 +145,12 @@ func (n *Node) open() error {
 	if n.loop, err = link.New(link.Config{OpenFD: n.cfg.OpenFD, CloseFD: n.cfg.CloseFD, HoldForks: n.cfg.HoldForks, Yield: n.cfg.Yield, Log: n.log}); err != nil {
 		return err
 	}
-	n.peers.init()
+	n.peers.init(n, party{
+		id:      func() proto.ProcID { return proto.ProcID(n.me.Load()) },
+		take:    func(from proto.ProcID, role proto.Role, m *proto.Msg) { n.proc.FromPeer(from, role, m) },
+		refused: n.refused,
+		remind:  func(group proto.ProcID) { n.proc.Remind(group) },
+	})
 	n.proc = process.New((*world)(n), n.book)
 	if n.cfg.DeadlockWait > 0 {
 		n.proc.SetDeadlockWait(int64(n.cfg.DeadlockWait))
@@ -268,13 +275,13 @@ func (n *Node) Handle(events []unix.EpollEvent) {
 // Flush sends what calls of core have queued. It never waits. No mutex of core
 // may be held, and it must not be called from a Sink.
 func (n *Node) Flush() {
-	if n.closed.Load() || !n.local.some() && !n.peers.some.Load() && !n.loop.Pending() {
+	if n.closed.Load() || !n.local.some() && !n.peers.some.Load() && !n.loop.Pending() && !n.groupsDue.Load() {
 		return
 	}
 	n.flushing.RLock()
 	defer n.flushing.RUnlock()
 	n.pump()
-	n.peers.dial(n)
+	n.peers.dial()
 	n.loop.Flush()
 }
 

@@ -27,13 +27,28 @@ type peer struct {
 	out   *link.Conn // requests to it, as master, and its answers
 	in    *link.Conn // its requests and the answers; nil until it connects
 	came  bool       // it has connected; in is nil again when that connection has ended
+	term  uint64     // of a container: of who speaks for it
 	kept  []byte     // answers for when it connects
 	pause time.Duration
+}
+
+// party is who talks to the others: this process, or a container of the agent here.
+type party struct {
+	id   func() proto.ProcID
+	term uint64 // of a container: higher than that of every agent before; else 0
+	// take handles a message, refused says that a process does not talk to it any
+	// more.
+	take    func(from proto.ProcID, role proto.Role, m *proto.Msg)
+	refused func(why string)
+	remind  func(group proto.ProcID) // another agent speaks for a container
 }
 
 // peers is the table of the other processes and what the newest view says of
 // them.
 type peers struct {
+	n    *Node
+	self party
+
 	viewing sync.Mutex // one view at a time; before mu
 
 	mu      sync.RWMutex
@@ -44,7 +59,8 @@ type peers struct {
 	some    atomic.Bool
 }
 
-func (t *peers) init() {
+func (t *peers) init(n *Node, self party) {
+	t.n, t.self = n, self
 	t.byID = map[proto.ProcID]*peer{}
 	t.live = map[proto.ProcID]bool{}
 }
@@ -65,7 +81,7 @@ func (t *peers) get(p proto.ProcID) *peer {
 	return x
 }
 
-func (t *peers) toMaster(n *Node, to proto.ProcID, m *proto.Msg) {
+func (t *peers) toMaster(to proto.ProcID, m *proto.Msg) {
 	t.mu.RLock()
 	var c *link.Conn
 	if x := t.byID[to]; x != nil {
@@ -73,7 +89,7 @@ func (t *peers) toMaster(n *Node, to proto.ProcID, m *proto.Msg) {
 	}
 	t.mu.RUnlock()
 	if c == nil {
-		if c = t.outbox(n, to); c == nil {
+		if c = t.outbox(to); c == nil {
 			return
 		}
 	}
@@ -81,7 +97,7 @@ func (t *peers) toMaster(n *Node, to proto.ProcID, m *proto.Msg) {
 }
 
 // outbox makes the outbox to a master; Flush connects it.
-func (t *peers) outbox(n *Node, to proto.ProcID) *link.Conn {
+func (t *peers) outbox(to proto.ProcID) *link.Conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	x := t.get(to)
@@ -89,7 +105,7 @@ func (t *peers) outbox(n *Node, to proto.ProcID) *link.Conn {
 		return nil
 	}
 	if x.out == nil {
-		t.open(n, x)
+		t.open(x)
 		t.waiting = append(t.waiting, x)
 		t.some.Store(true)
 	}
@@ -97,14 +113,14 @@ func (t *peers) outbox(n *Node, to proto.ProcID) *link.Conn {
 }
 
 // open makes an outbox that begins with who this process is. mu is held.
-func (t *peers) open(n *Node, x *peer) {
-	x.out = n.loop.NewConn(&toMaster{n, x.id})
+func (t *peers) open(x *peer) {
+	x.out = t.n.loop.NewConn(&toMaster{t, x.id})
 	x.out.KeepOrder()
-	x.out.Send(&proto.Msg{Kind: proto.KConnect, Proc: proto.ProcID(n.me.Load()), Flags: proto.Version})
+	x.out.Send(&proto.Msg{Kind: proto.KConnect, Proc: t.self.id(), Flags: proto.Version, View: t.self.term})
 }
 
 // toOwner sends an answer, now or when the owner connects.
-func (t *peers) toOwner(n *Node, to proto.ProcID, m *proto.Msg) {
+func (t *peers) toOwner(to proto.ProcID, m *proto.Msg) {
 	t.mu.RLock()
 	var c *link.Conn
 	if x := t.byID[to]; x != nil {
@@ -127,12 +143,12 @@ func (t *peers) toOwner(n *Node, to proto.ProcID, m *proto.Msg) {
 	}
 	var err error
 	if x.kept, err = link.AppendFrame(x.kept, m); err != nil {
-		n.log.Error("message not sent", "kind", m.Kind, "error", err)
+		t.n.log.Error("message not sent", "kind", m.Kind, "error", err)
 	}
 }
 
 // dial connects the outboxes that wait for it.
-func (t *peers) dial(n *Node) {
+func (t *peers) dial() {
 	if !t.some.Load() {
 		return
 	}
@@ -142,11 +158,12 @@ func (t *peers) dial(n *Node) {
 	t.some.Store(false)
 	t.mu.Unlock()
 	for _, x := range waiting {
-		t.connect(n, x)
+		t.connect(x)
 	}
 }
 
-func (t *peers) connect(n *Node, x *peer) {
+func (t *peers) connect(x *peer) {
+	n := t.n
 	t.mu.RLock()
 	c := x.out
 	current := c != nil && t.byID[x.id] == x
@@ -176,7 +193,7 @@ func (t *peers) connect(n *Node, x *peer) {
 	pause := x.pause
 	t.mu.Unlock()
 	n.clock.after(pause, func() {
-		t.connect(n, x)
+		t.connect(x)
 		n.loop.Flush()
 	})
 }
@@ -229,20 +246,20 @@ func (t *peers) view(m *proto.Msg) {
 
 // toMaster handles a connection that this process opened.
 type toMaster struct {
-	n  *Node
+	t  *peers
 	id proto.ProcID
 }
 
 // Message implements link.Handler.
 func (h *toMaster) Message(_ *link.Conn, m *proto.Msg) error {
 	if m.Kind == proto.KReject {
-		h.n.refused(m.Text)
+		h.t.self.refused(m.Text)
 		return errors.New("refused by a process")
 	}
 	if err := between(m, proto.KGranted, proto.KWaiting); err != nil {
 		return err
 	}
-	h.n.proc.FromPeer(h.id, proto.ToOwner, m)
+	h.t.self.take(h.id, proto.ToOwner, m)
 	return nil
 }
 
@@ -250,16 +267,16 @@ func (h *toMaster) Message(_ *link.Conn, m *proto.Msg) error {
 // none does, the connection has broken between two that live, and the peer says
 // so when it is connected to once more.
 func (h *toMaster) Closed(c *link.Conn, _ error) {
-	n, t := h.n, &h.n.peers
+	t, n := h.t, h.t.n
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	x := t.byID[h.id]
 	if x == nil || x.out != c {
 		return
 	}
-	t.open(n, x)
+	t.open(x)
 	n.clock.after(dialLast, func() {
-		t.connect(n, x)
+		t.connect(x)
 		n.loop.Flush()
 	})
 }
@@ -267,16 +284,16 @@ func (h *toMaster) Closed(c *link.Conn, _ error) {
 // toOwner handles a connection that another process opened. id is 0 until it
 // has said who it is.
 type toOwner struct {
-	n  *Node
+	t  *peers
 	id proto.ProcID
 }
 
-func (n *Node) acceptPeer(cred *unix.Ucred) link.Handler {
+func (t *peers) accept(cred *unix.Ucred) link.Handler {
 	if err := trusted(cred); err != nil {
-		n.log.Warn("connection refused", "error", err)
+		t.n.log.Warn("connection refused", "error", err)
 		return nil
 	}
-	return &toOwner{n: n}
+	return &toOwner{t: t}
 }
 
 // Message implements link.Handler.
@@ -287,7 +304,7 @@ func (h *toOwner) Message(c *link.Conn, m *proto.Msg) error {
 	if err := between(m, proto.KRequest, proto.KVictim); err != nil {
 		return err
 	}
-	h.n.proc.FromPeer(h.id, proto.ToMaster, m)
+	h.t.self.take(h.id, proto.ToMaster, m)
 	return nil
 }
 
@@ -298,33 +315,61 @@ func (h *toOwner) connect(c *link.Conn, m *proto.Msg) error {
 	if m.Flags != proto.Version {
 		return fmt.Errorf("process %#x speaks version %d, not %d", uint64(m.Proc), m.Flags, proto.Version)
 	}
-	t := &h.n.peers
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if m.Proc == 0 || uint64(m.Proc) == h.n.me.Load() {
+	t := h.t
+	if m.Proc == 0 || m.Proc == t.self.id() {
 		return fmt.Errorf("process %#x cannot connect here", uint64(m.Proc))
 	}
-	x := t.get(m.Proc)
-	if x == nil {
-		return fmt.Errorf("process %#x is dead", uint64(m.Proc))
+	again, former, err := t.former(m)
+	if err != nil {
+		return err
 	}
-	if x.came {
+	if former != nil {
+		former.Drain()
+	}
+	t.mu.Lock()
+	x := t.get(m.Proc)
+	switch {
+	case x == nil:
+		t.mu.Unlock()
+		return fmt.Errorf("process %#x is dead", uint64(m.Proc))
+	case x.came && m.View <= x.term:
 		// Requests and answers may be lost, and nobody knows which. That this
 		// process ends is a thing that everybody can deal with.
-		c.Send(&proto.Msg{Kind: proto.KReject, Text: fmt.Sprintf("its connection to process %#x broke", h.n.me.Load())})
+		c.Send(&proto.Msg{Kind: proto.KReject, Text: fmt.Sprintf("its connection to process %#x broke", uint64(t.self.id()))})
+		t.mu.Unlock()
 		return nil
 	}
 	h.id = m.Proc
 	c.KeepOrder()
-	x.in, x.came = c, true
+	x.in, x.came, x.term = c, true, m.View
 	c.SendFrames(x.kept)
 	x.kept = nil
+	t.mu.Unlock()
+	if again {
+		t.self.remind(m.Proc)
+	}
 	return nil
+}
+
+// former is the connection of the agent that has spoken for a container until it
+// died: what it has said is handled before anything that its successor says.
+func (t *peers) former(m *proto.Msg) (again bool, c *link.Conn, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	x := t.get(m.Proc)
+	switch {
+	case x == nil:
+		return false, nil, fmt.Errorf("process %#x is dead", uint64(m.Proc))
+	case !x.came || m.View <= x.term:
+		return false, nil, nil
+	}
+	c, x.in = x.in, nil
+	return true, c, nil
 }
 
 // Closed implements link.Handler.
 func (h *toOwner) Closed(c *link.Conn, _ error) {
-	t := &h.n.peers
+	t := h.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if x := t.byID[h.id]; x != nil && x.in == c {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/godlm/godlm/core/agent"
+	"github.com/godlm/godlm/core/group"
 	"github.com/godlm/godlm/core/journal"
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/net/link"
@@ -34,7 +35,14 @@ type role struct {
 	file    *rundir.DirectoryFile
 	dir     *journal.Directory
 	kept    *rundir.RecoveryFile
+	groups  *group.Groups
+	noted   *rundir.GroupsFile
+	term    uint64 // of this agent, for the connections of containers
+	alarm   alarm  // of the containers
 	closed  bool
+
+	hostsMu sync.Mutex // after mu
+	hosts   map[proto.ProcID]*groupHost
 }
 
 // member is a live process.
@@ -49,7 +57,7 @@ type member struct {
 
 // becomeAgent takes up the role, whose lock this process has just got.
 func (n *Node) becomeAgent() error {
-	r := &role{n: n, members: map[proto.ProcID]*member{}, dead: map[proto.ProcID]*rundir.Dead{}}
+	r := &role{n: n, members: map[proto.ProcID]*member{}, dead: map[proto.ProcID]*rundir.Dead{}, hosts: map[proto.ProcID]*groupHost{}}
 	if err := r.start(); err != nil {
 		return errors.Join(err, r.close())
 	}
@@ -100,6 +108,9 @@ func (r *role) start() error {
 	if r.kept, err = n.dir.OpenRecovery(n.openFD, n.closeFD); err != nil {
 		return err
 	}
+	if r.noted, err = n.dir.OpenGroups(n.openFD, n.closeFD); err != nil {
+		return err
+	}
 	states, err := n.dir.Scan(n.file.Name)
 	if err != nil {
 		return err
@@ -126,9 +137,13 @@ func (r *role) start() error {
 		past.Directory = append(past.Directory, agent.Entry(e))
 	}
 	r.kept.Fill(&past)
+	past.Groups = r.noted.Notes().IDs()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.agent = agent.New((*agentWorld)(r), uint64(gen)<<32, live, dead, &past)
+	r.term = uint64(gen) << 32
+	r.agent = agent.New((*agentWorld)(r), r.term, live, dead, &past)
+	r.groups = group.New((*groupWorld)(r), r.noted.Notes(), uint32(time.Now().Unix())&(1<<31-1))
+	r.groups.Start(r.agent, func(p proto.ProcID) bool { return r.members[p] != nil })
 	return nil
 }
 
@@ -175,6 +190,7 @@ func (r *role) admitSelf() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.agent.Connected(id)
+	r.groups.Reached(id)
 	return nil
 }
 
@@ -191,6 +207,9 @@ func (r *role) close() error {
 	if r.kept != nil {
 		errs = append(errs, r.kept.Close())
 	}
+	if r.noted != nil {
+		errs = append(errs, r.noted.Close())
+	}
 	for _, f := range r.dead {
 		errs = append(errs, f.Close())
 	}
@@ -204,7 +223,11 @@ func (r *role) close() error {
 func (r *role) fromProcess(id proto.ProcID, m *proto.Msg) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.closed {
+	switch {
+	case r.closed:
+	case m.Kind == proto.KGroup:
+		r.groups.FromMember(id, m.Call)
+	default:
 		r.agent.FromProcess(id, m)
 	}
 }
@@ -247,6 +270,7 @@ func (r *role) isDead(m *member) bool {
 	r.exhume(m.id, m.name)
 	delete(r.members, m.id)
 	r.agent.Dead(m.id)
+	r.groups.Died(m.id)
 	return true
 }
 
@@ -272,7 +296,7 @@ func (h *fromMember) Message(c *link.Conn, m *proto.Msg) error {
 		return errors.New("a message after the refusal")
 	}
 	if h.id != 0 {
-		if err := between(m, proto.KLookup, proto.KRoundDone); err != nil {
+		if err := between(m, proto.KLookup, proto.KGroup); err != nil {
 			return err
 		}
 		h.r.fromProcess(h.id, m)
@@ -369,6 +393,7 @@ func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 	x.conn, x.came = c, true
 	c.Send(&proto.Msg{Kind: proto.KWelcome, Proc: h.id, View: view})
 	r.agent.Connected(h.id)
+	r.groups.Reached(h.id)
 	return nil
 }
 

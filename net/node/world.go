@@ -15,9 +15,9 @@ var _ process.World = (*world)(nil)
 // Send implements process.World.
 func (w *world) Send(to proto.ProcID, role proto.Role, m *proto.Msg) {
 	if role == proto.ToMaster {
-		w.peers.toMaster((*Node)(w), to, m)
+		w.peers.toMaster(to, m)
 	} else {
-		w.peers.toOwner((*Node)(w), to, m)
+		w.peers.toOwner(to, m)
 	}
 }
 

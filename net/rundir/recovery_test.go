@@ -53,7 +53,7 @@ func must(t *testing.T, err error) {
 
 func TestRecoveryFile(t *testing.T) {
 	d := open(t, fresh(t))
-	path := filepath.Join(d.path, recoveryName)
+	path := filepath.Join(d.path, "recovery")
 	f := openRecovery(t, d)
 	must(t, f.Keep(kept("a")))
 	must(t, f.Keep(kept("b", "c", "d")))
@@ -110,8 +110,8 @@ func TestRecoveryFileStaysSmall(t *testing.T) {
 		must(t, f.Keep(kept("goes")))
 		must(t, f.Unkeep(kept("goes")))
 	}
-	if f.size > 2*slack {
-		t.Fatalf("%d bytes for one resource", f.size)
+	if f.log.size > 2*slack {
+		t.Fatalf("%d bytes for one resource", f.log.size)
 	}
 	must(t, f.Close())
 	f = openRecovery(t, d)

@@ -15,7 +15,8 @@
 #define NO_SLOT (-1)
 
 enum op { OP_JOIN, OP_LOCK, OP_QUELOCK, OP_CVT, OP_QUECVT, OP_UNLOCK, OP_CANCEL, OP_COMPLETION, OP_BLOCKED,
-          OP_LKINFO, OP_RSBINFO, OP_NOTIFY, OP_RD_ATTACH, OP_RD_DETACH, OP_RD_COLLECT, OP_RD_VALIDATE, OP_EXIT };
+          OP_LKINFO, OP_RSBINFO, OP_NOTIFY, OP_RD_ATTACH, OP_RD_DETACH, OP_RD_COLLECT, OP_RD_VALIDATE, OP_GLC_CREATE, OP_GLC_ATTACH,
+          OP_GLC_DETACH, OP_GLC_DESTROY, OP_TAKE, OP_TOKEN, OP_BLOCKERS, OP_NSLEAVE, OP_DLM_DETACH, OP_EXIT };
 
 struct command {
 	int op, slot, mode;
@@ -26,6 +27,8 @@ struct command {
 	int rd; /* number of the recovery domain, from 1; 0 for none */
 	int watch; /* with a blocking routine */
 	long hint;
+	dlm_glc_id_t glc;
+	dlm_lkid_t id; /* to take over into the slot */
 	char name[DLM_RESNAMELEN + 1];
 };
 
@@ -36,6 +39,10 @@ struct reply {
 	int mode;   /* in the blocking call */
 	long hint;  /* in the blocking call */
 	int is_zero; /* the lock id */
+	dlm_lkid_t id;
+	dlm_glc_id_t glc;
+	godlm_token_t token;
+	char text[300]; /* of OP_BLOCKERS */
 	dlm_lkinfo_t lki;
 	dlm_rsbinfo_t rsb;
 };
@@ -162,12 +169,40 @@ static void puppet_do(dlm_nsp_t nsp, const struct command *c, struct reply *a)
 	case OP_RD_VALIDATE:
 		a->status = dlm_rd_validate(puppet_rd[c->rd], &puppet_collections[c->rd], 0);
 		break;
+	case OP_GLC_CREATE:
+		a->status = dlm_glc_create(&a->glc, c->flags, &nsp, 1);
+		break;
+	case OP_GLC_ATTACH:
+		a->status = dlm_glc_attach(c->glc, c->flags);
+		break;
+	case OP_GLC_DETACH:
+		a->status = dlm_glc_detach();
+		break;
+	case OP_GLC_DESTROY:
+		a->status = dlm_glc_destroy(c->glc, c->flags);
+		break;
+	case OP_TAKE:
+		s->id = c->id;
+		break;
+	case OP_TOKEN:
+		a->status = godlm_get_token(&s->id, &a->token);
+		break;
+	case OP_BLOCKERS:
+		a->status = godlm_get_blockers(&s->id, a->text, sizeof a->text, NULL);
+		break;
+	case OP_NSLEAVE:
+		a->status = dlm_nsleave(&nsp, 0);
+		break;
+	case OP_DLM_DETACH:
+		a->status = dlm_detach();
+		break;
 	case OP_RSBINFO:
 		a->status = dlm_get_rsbinfo(nsp, name, len, &a->rsb, parent);
 		break;
 	}
 	a->valb = s->valb;
 	a->is_zero = is_zero(&s->id);
+	a->id = s->id;
 }
 
 static void puppet_main(struct role *r, void *arg)

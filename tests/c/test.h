@@ -238,6 +238,16 @@ static inline void kill_role(struct role *r)
 	close(r->out);
 }
 
+/* Waits for a process that somebody else kills. */
+static inline void finish_killed(struct role *r)
+{
+	int status = await_end(r);
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		FAIL("process %d ended with status %#x, and was to be killed", (int)r->pid, status);
+	close(r->in);
+	close(r->out);
+}
+
 /* SIGSTOP, and the process stands still when this returns. */
 static inline void stop_role(struct role *r)
 {

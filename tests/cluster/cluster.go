@@ -250,6 +250,8 @@ func (w agentWorld) Send(to proto.ProcID, m *proto.Msg) {
 	w.c.queue = append(w.c.queue, delivery{to: w.c.byID(to), frame: proto.Append(nil, m)})
 }
 
+func (w agentWorld) Self() proto.ProcID { return 0 }
+
 func (w agentWorld) Records(dead proto.ProcID) []proto.Record {
 	return journal.Records(w.c.byID(dead).memory)
 }

@@ -1,0 +1,40 @@
+package rundir
+
+import (
+	"github.com/godlm/godlm/core/group"
+	"github.com/godlm/godlm/core/proto"
+)
+
+// GroupsFile is where the agents note what must be known of group lock containers: a
+// log of group.Notes.
+type GroupsFile struct {
+	log   log
+	noted group.Notes
+}
+
+// noteRoom is the most that one call leads to notes of, in bytes: when it is taken,
+// when it is answered, and when it is forgotten.
+const noteRoom = 8 << 10
+
+// OpenGroups reads the file; the caller has the agent role. The functions are told
+// of its descriptors, for a forked child to close.
+func (d *Dir) OpenGroups(opened, closed func(fd int)) (*GroupsFile, error) {
+	f := &GroupsFile{}
+	f.log = log{dir: d, name: "groups", apply: f.noted.Apply, all: f.noted.All, opened: opened, closed: closed}
+	if err := f.log.open(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Notes is what the file says, from now on too.
+func (f *GroupsFile) Notes() *group.Notes { return &f.noted }
+
+// Reserve makes certain that the disk has room for the notes of one more call.
+func (f *GroupsFile) Reserve() error { return f.log.reserve(noteRoom) }
+
+// Note appends records before it returns.
+func (f *GroupsFile) Note(records []*proto.Msg) error { return f.log.add(records...) }
+
+// Close lets go of the file.
+func (f *GroupsFile) Close() error { return f.log.close() }
