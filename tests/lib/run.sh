@@ -30,6 +30,9 @@ command -v g++ >/dev/null && check "headers in C++17" syntax g++ -std=c++17 -x c
 stage=$(mktemp -d)
 check "make install" make -s install DESTDIR="$stage" PREFIX=/usr
 check "libdlm.so by name" sh -c "readelf -dW '$stage/usr/lib/godlm/libdlm.so' | grep -q SONAME"
+"$CC" -o "$stage/byname" tests/lib/byname.c -ldl
+check "libdlm.so has what old programs look up" env LD_LIBRARY_PATH="$stage/usr/lib/godlm" "$stage/byname"
+rm -f "$stage/byname"
 check "manual is installed" diff <(ls man/man3 man/man7) <(cd "$stage/usr/share/man" && ls man3 man7 | sed 's|^man|man/man|')
 check "pkg-config file" grep -q '^Version: 1' "$stage/usr/lib/pkgconfig/godlm.pc"
 check "make uninstall" make -s uninstall DESTDIR="$stage" PREFIX=/usr
