@@ -251,6 +251,11 @@ func (g *Groups) revive(n *proto.NotedGroup) {
 	var locks []proto.NotedLock
 	for _, l := range g.past.locksInOrder(n.Proc) {
 		locks = append(locks, *l)
+		// The callers may be dead, and the requests go on.
+		g.lastToken = max(g.lastToken, l.AskToken, l.UnlockToken)
+		for _, token := range l.Cancels {
+			g.lastToken = max(g.lastToken, token)
+		}
 		c.locks[l.Lock] = &held{asking: l.Manipulator, userOf: l.UserOf, private: l.Private}
 		c.saved[l.Lock] = proto.Append(nil, &proto.Msg{Kind: proto.KNoteLock, NotedLock: l})
 	}

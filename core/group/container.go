@@ -59,7 +59,8 @@ func (g *Groups) newContainer(id proto.ProcID, number uint32) *container {
 		killed: map[proto.ProcID]bool{}, touched: map[proto.LockID]bool{}, saved: map[proto.LockID][]byte{},
 	}
 	c.proc = process.New(&world{c}, noJournal{})
-	c.proc.Guest(number * 2654435761) // spreads neighbours
+	// Neighbours far apart, and each agent beyond what the one before can have used.
+	c.proc.Guest(number*2654435761 + uint32(g.registry.View()>>32)<<16)
 	g.byProc[id], g.byNumber[number] = c, c
 	return c
 }

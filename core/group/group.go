@@ -17,7 +17,7 @@ type World interface {
 	Carry(group, to proto.ProcID, role proto.Role, m *proto.Msg)
 	// Reserve makes room for the notes of one more call; it fails when there is none.
 	Reserve() error
-	// Note keeps records, in order, where the next agent finds them.
+	// Note keeps records where the next agent finds them: all of them or none.
 	Note(records []*proto.Msg)
 	// Open lets processes reach the container, Close ends that.
 	Open(group proto.ProcID)
@@ -235,8 +235,7 @@ func (g *Groups) leave(o *outgoing) {
 	}
 }
 
-// note keeps what has changed. Calls go before locks: should the end be cut off, a
-// call is known that may have been carried out, and not the reverse.
+// note keeps what has changed.
 func (g *Groups) note() {
 	var records []*proto.Msg
 	for _, c := range g.changed {

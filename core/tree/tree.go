@@ -252,6 +252,7 @@ func (t *Tree) Cancel(l *Lock, flags dlm.Flags) dlm.Status {
 	case InConverting:
 		l.Requested = l.Granted
 		l.Flags = l.Held
+		l.Op = 0 // should the owner repeat the conversion, it is not the one that stands
 		r.place(l, InGranted)
 		l.fresh = true
 		return dlm.Success

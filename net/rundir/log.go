@@ -22,7 +22,8 @@ const (
 // log is a file of records, one after the other for every change. A record that a
 // death or a full disk has cut short is as if it had never been begun.
 //
-//	record = length | CRC-32 of the payload | payload (proto.Append)
+//	record = length | CRC-32 of the payload | payload
+//	payload = messages, each length | proto.Append
 type log struct {
 	dir  *Dir
 	name string
@@ -79,27 +80,57 @@ func readAll(fd int) ([]byte, error) {
 	return b, nil
 }
 
-// replay takes the records up to the first that is not whole.
+// replay takes the records up to the first that is not whole. The bytes that are
+// reserved behind the last are zero: a record without a message.
 func (f *log) replay(b []byte) {
-	var m proto.Msg
 	for len(b) >= recordHead {
 		n := uint64(binary.LittleEndian.Uint32(b))
-		if n > uint64(len(b)-recordHead) {
+		if n == 0 || n > uint64(len(b)-recordHead) {
 			return
 		}
-		payload := b[recordHead : recordHead+n]
-		if crc32.ChecksumIEEE(payload) != binary.LittleEndian.Uint32(b[4:]) || proto.Parse(payload, &m) != nil {
+		messages, ok := parseRecord(b[recordHead:recordHead+n], binary.LittleEndian.Uint32(b[4:]))
+		if !ok {
 			return
 		}
-		f.apply(&m)
+		for i := range messages {
+			f.apply(&messages[i])
+		}
 		b = b[recordHead+n:]
 	}
 }
 
-func record(b []byte, m *proto.Msg) []byte {
+func parseRecord(payload []byte, sum uint32) (out []proto.Msg, ok bool) {
+	if crc32.ChecksumIEEE(payload) != sum {
+		return nil, false
+	}
+	for len(payload) > 0 {
+		if len(payload) < 4 {
+			return nil, false
+		}
+		n := uint64(binary.LittleEndian.Uint32(payload))
+		payload = payload[4:]
+		if n > uint64(len(payload)) {
+			return nil, false
+		}
+		out = append(out, proto.Msg{})
+		if proto.Parse(payload[:n], &out[len(out)-1]) != nil {
+			return nil, false
+		}
+		payload = payload[n:]
+	}
+	return out, true
+}
+
+// record appends messages as one record: it is there as a whole or not at all.
+func record(b []byte, messages ...*proto.Msg) []byte {
 	at := len(b)
 	b = append(b, make([]byte, recordHead)...)
-	b = proto.Append(b, m)
+	for _, m := range messages {
+		from := len(b)
+		b = append(b, 0, 0, 0, 0)
+		b = proto.Append(b, m)
+		binary.LittleEndian.PutUint32(b[from:], uint32(len(b)-from-4))
+	}
 	payload := b[at+recordHead:]
 	binary.LittleEndian.PutUint32(b[at:], uint32(len(payload)))
 	binary.LittleEndian.PutUint32(b[at+4:], crc32.ChecksumIEEE(payload))
@@ -167,23 +198,20 @@ func (f *log) reserve(n int64) error {
 	return err
 }
 
-// add appends records before it returns. When there is no room the file is as
+// add appends messages as one record before it returns. When there is no room the file is as
 // before.
-func (f *log) add(records ...*proto.Msg) error {
-	var b []byte
-	for _, m := range records {
-		b = record(b, m)
-	}
+func (f *log) add(messages ...*proto.Msg) error {
+	b := record(nil, messages...)
 	if err := writeAt(f.fd, b, f.size); err != nil {
 		f.room = f.size
 		return errors.Join(err, unix.Ftruncate(f.fd, f.size))
 	}
 	f.size += int64(len(b))
-	for _, m := range records {
+	for _, m := range messages {
 		f.apply(m)
 	}
 	if f.size > 4*f.live+slack && f.compact() != nil {
-		f.live = f.size // the records are there; not again so soon
+		f.live = f.size // the record is there; not again so soon
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func TestRecoveryFile(t *testing.T) {
 		bad[i] ^= 0x41
 		must(t, os.WriteFile(path, bad, 0o600))
 		f = openRecovery(t, d)
-		if got := names(f); slices.Equal(got, want) && i < len(whole)-60 {
+		if got := names(f); slices.Equal(got, want) && i < len(whole)-70 {
 			t.Fatalf("byte %d does not matter", i)
 		}
 		must(t, f.Close())
