@@ -108,7 +108,7 @@ func (g *Groups) detach(q *call) {
 	switch {
 	case c == nil:
 		g.status(q, dlm.NotAttached)
-	case c.flags&Owned != 0 && c.creator == q.proc:
+	case c.flags&Owned != 0 && c.creator == q.proc && !c.dying:
 		c.die(q)
 	default:
 		c.leave(q.proc, true)

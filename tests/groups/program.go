@@ -42,7 +42,8 @@ type lk struct {
 	mode  mode.Mode
 	busy  *op
 	gone  bool
-	vague bool // a member died with a request for it under way
+	vague bool // a member died with a request for it under way,
+	since int  // in this step
 }
 
 type verb uint8
@@ -143,7 +144,7 @@ func (s *sim) mourn(p *proc) {
 func (s *sim) orphaned(o *op) {
 	switch {
 	case o.write != 0:
-		o.l.vague = true
+		o.l.vague, o.l.since = true, s.steps
 	case o.verb == askLock && o.l.grp != nil && o.l.id == 0:
 		o.l.gone = true // nobody else knows of it
 		o.l.grp = nil
@@ -152,7 +153,7 @@ func (s *sim) orphaned(o *op) {
 			o.l.res.doubt = s.steps
 		}
 	case o.l != nil && o.verb != askInfo && o.verb != askCancel:
-		o.l.vague = true
+		o.l.vague, o.l.since = true, s.steps
 	}
 	if o.verb == askCreate || o.verb == askAttach {
 		return
@@ -528,7 +529,7 @@ func (s *sim) told(p *proc, c *process.Completion) {
 		switch {
 		case c.Status == dlm.IvLockID:
 			o.l.gone = true
-		case c.LockInfo != nil && c.LockInfo.State == process.Granted:
+		case c.LockInfo != nil && c.LockInfo.State == process.Granted && o.l.since < s.settled && s.settled <= o.began:
 			o.l.mode, o.l.vague = c.LockInfo.Granted, false
 		}
 	case askCreate, askAttach:
