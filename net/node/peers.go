@@ -342,7 +342,9 @@ func (h *toOwner) connect(c *link.Conn, m *proto.Msg) error {
 	h.id = m.Proc
 	c.KeepOrder()
 	x.in, x.came, x.term = c, true, m.View
-	c.SendFrames(x.kept)
+	if !again {
+		c.SendFrames(x.kept)
+	} // else they answer the agent that has died; this one asks again, and is told of the rest
 	x.kept = nil
 	t.mu.Unlock()
 	if again {

@@ -515,6 +515,10 @@ func side(l lane) proto.Role {
 // connected: a container's agent reaches p. What the one before had sent goes first.
 func (s *sim) connected(p *proc, m *proto.Msg) {
 	old, again := s.open[m.Proc][p.id], false
+	if m.View < old { // the last words of one that has a successor
+		s.queue(requests, m.Proc, p.id, m.View).shut = true
+		return
+	}
 	if old != 0 {
 		again = true
 		q := s.queue(requests, m.Proc, p.id, old)
@@ -522,6 +526,7 @@ func (s *sim) connected(p *proc, m *proto.Msg) {
 			s.deliver(q)
 		}
 		q.shut = true
+		s.queue(answers, p.id, m.Proc, 0).msgs = nil // they were for that agent
 	}
 	s.open[m.Proc][p.id] = m.View
 	if again {

@@ -168,7 +168,7 @@ func (s *sim) nameOf(id proto.ProcID) string {
 }
 
 func (s *sim) describe(q *queue, m *proto.Msg) string {
-	t := fmt.Sprintf("%s kind %d lock %x op %d mode %v status %d assign %x", s.nameOf(q.from), m.Kind, uint64(m.Lock), m.Op, m.Mode, m.Status, m.Assign)
+	t := fmt.Sprintf("[%x] %s kind %d lock %x op %d mode %v status %d assign %x", q.gen>>32, s.nameOf(q.from), m.Kind, uint64(m.Lock), m.Op, m.Mode, m.Status, m.Assign)
 	if m.Call != nil && m.Kind == proto.KGroup {
 		t = fmt.Sprintf("%s call %d verb %d lock %x mode %v again %v", s.nameOf(q.from), m.Call.Number, m.Call.Verb, uint64(m.Call.Lock), m.Call.Mode, m.Call.Again)
 	}
