@@ -395,6 +395,134 @@ static void agents(int all)
 	leave(&out);
 }
 
+/* S-I20, S-I100: persistent resources of a group; the container's end is to be recovered. */
+static dlm_status_t group_domain(struct puppet *p, const char *name)
+{
+	return order(p, named(CMD(OP_RD_ATTACH, NO_SLOT, .rd = 1, .flags = DLM_RD_GROUP), name));
+}
+
+static void persistent(void)
+{
+	const dlm_flags_t f = G | DLM_PERSIST | DLM_VALB | DLM_SYNCSTS | DLM_TXID_LOCAL;
+	struct puppet agent = puppet(), p = puppet();
+	dlm_glc_id_t id = created(&p, DLM_GLC_OWNED);
+	struct puppet q = member(id);
+
+	ASSERT_ST(group_domain(&p, "pG"), DLM_SUCCESS);
+	ASSERT_ST(order(&q, named(CMD(OP_LOCK, 1, .mode = DLM_NLMODE, .flags = f, .rd = 1, .tid = 5), "p.a")), DLM_IVRDID);
+	ASSERT_ST(group_domain(&q, "pG"), DLM_SUCCESS); /* each for itself */
+	ASSERT_ST(order(&q, named(CMD(OP_LOCK, 0, .mode = DLM_EXMODE, .flags = f, .rd = 1, .tid = 5), "p.a")), DLM_SYNCH);
+	share(&q, &p, 0);
+	ASSERT_ST(cvt(&q, 0, DLM_EXMODE, DLM_VALB | DLM_SYNCSTS, 61), DLM_SYNCH);
+	ASSERT_ST(order(&q, CMD(OP_RD_DETACH, NO_SLOT, .rd = 1)), DLM_SUCCESS); /* with the group's locks there */
+	kill_role(&q.r);
+	/* A member's death marks nothing. */
+	ASSERT_ST(cvt(&p, 0, DLM_NLMODE, DLM_SYNCSTS, 0), DLM_SYNCH);
+	ASSERT_ST(order(&p, named(CMD(OP_LOCK, 1, .mode = DLM_PRMODE, .flags = f, .rd = 1, .tid = 6), "p.a")), DLM_SYNCH);
+	ASSERT(same_value(&p.last.valb, 61));
+	ASSERT_ST(unlock(&p, 1, 0, 0), DLM_SUCCESS);
+	ASSERT_ST(cvt(&p, 0, DLM_PWMODE, 0, 0), DLM_SUCCESS);
+	/* The end of the container does. */
+	kill_role(&p.r);
+	struct puppet out = puppet();
+	EVENTUALLY(rsbinfo(&out, "p.a") == DLM_SUCCESS && out.last.rsb.vbstatus == 1);
+	ASSERT_ST(order(&out, named(CMD(OP_RD_ATTACH, NO_SLOT, .rd = 1, .flags = DLM_RD_PROCESS), "pG")), DLM_SUCCESS);
+	ASSERT_ST(order(&out, CMD(OP_RD_COLLECT, NO_SLOT, .rd = 1)), DLM_SUCCESS);
+	ASSERT_ST(order(&out, CMD(OP_RD_VALIDATE, NO_SLOT, .rd = 1)), DLM_SUCCESS);
+	ASSERT_ST(rsbinfo(&out, "p.a"), DLM_ENOENT);
+	leave(&out);
+	leave(&agent);
+}
+
+/* Cycles go through the member that manipulates a lock, and through nobody else (D-21). */
+static void deadlocks(void)
+{
+	setenv("GODLM_DEADLOCK_WAIT_MS", "100", 1);
+	struct puppet agent = puppet(), p = puppet(), out = puppet(), x = puppet(), y = puppet();
+	dlm_glc_id_t id = created(&p, 0);
+	struct puppet q = member(id);
+
+	/* p has A for the group, out has B; q, who does not manipulate A, waits for B. */
+	ASSERT_ST(lock(&p, 0, "d.a", DLM_EXMODE, G), DLM_SUCCESS);
+	ASSERT_ST(lock(&out, 1, "d.b", DLM_EXMODE, 0), DLM_SUCCESS);
+	ASSERT_ST(quelock(&q, 1, "d.b", DLM_EXMODE, G), DLM_SUCCESS);
+	ASSERT_ST(quelock(&out, 0, "d.a", DLM_EXMODE, 0), DLM_SUCCESS);
+	EVENTUALLY(state(&q, 1) == WAITING && state(&out, 0) == WAITING);
+	/* A real deadlock that began later is found, and that one is not. */
+	ASSERT_ST(lock(&x, 0, "d.x", DLM_EXMODE, 0), DLM_SUCCESS);
+	ASSERT_ST(lock(&y, 1, "d.y", DLM_EXMODE, 0), DLM_SUCCESS);
+	ASSERT_ST(quelock(&x, 1, "d.y", DLM_EXMODE, 0), DLM_SUCCESS);
+	EVENTUALLY(state(&x, 1) == WAITING);
+	ASSERT_ST(quelock(&y, 0, "d.x", DLM_EXMODE, 0), DLM_SUCCESS);
+	ASSERT_ST(completion(&y, 0), DLM_DEADLOCK);
+	ASSERT_EQ(state(&q, 1), WAITING);
+	ASSERT_EQ(state(&out, 0), WAITING);
+	/* q takes A over: now it waits for itself, and its wait is the older one. */
+	share(&p, &q, 0);
+	ASSERT_ST(cvt(&q, 0, DLM_PWMODE, 0, 0), DLM_SUCCESS);
+	ASSERT_ST(completion(&out, 0), DLM_DEADLOCK);
+	ASSERT_EQ(state(&q, 1), WAITING);
+	ASSERT_ST(unlock(&out, 1, 0, 0), DLM_SUCCESS);
+	ASSERT_ST(completion(&q, 1), DLM_SUCCESS);
+	/* Through a lock of its own and one of the group. */
+	ASSERT_ST(lock(&q, 2, "d.c", DLM_EXMODE, 0), DLM_SUCCESS);
+	ASSERT_ST(lock(&out, 3, "d.d", DLM_EXMODE, 0), DLM_SUCCESS);
+	ASSERT_ST(quelock(&out, 2, "d.c", DLM_EXMODE, 0), DLM_SUCCESS);
+	EVENTUALLY(state(&out, 2) == WAITING);
+	ASSERT_ST(order(&q, named(CMD(OP_LOCK, 3, .mode = DLM_EXMODE, .flags = G), "d.d")), DLM_DEADLOCK);
+	leave(&q);
+	ASSERT_ST(completion(&out, 2), DLM_SUCCESS);
+	leave(&p);
+	leave(&out);
+	leave(&x);
+	leave(&y);
+	leave(&agent);
+	unsetenv("GODLM_DEADLOCK_WAIT_MS");
+}
+
+/* All but one die at once, the agent and the masters among them. */
+static void all_but_one(void)
+{
+	struct puppet agent = puppet(), out = puppet(), p[4];
+	uint_t v;
+	p[0] = puppet();
+	dlm_glc_id_t id = created(&p[0], 0);
+	for (int i = 1; i < 4; i++)
+		p[i] = member(id);
+	for (int i = 0; i < 12; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "n.%d", i);
+		ASSERT_ST(lock(&out, i, name, DLM_NLMODE, DLM_EXPEDITE), DLM_SUCCESS);
+		ASSERT_ST(lock(&p[i % 4], i, name, DLM_EXMODE, G), DLM_SUCCESS);
+		ASSERT_ST(cvt(&p[i % 4], i, DLM_EXMODE, DLM_VALB, (uint_t)(70 + i)), DLM_SUCCESS);
+		share(&p[i % 4], &p[3], i);
+	}
+	kill(agent.r.pid, SIGKILL);
+	for (int i = 0; i < 3; i++)
+		kill(p[i].r.pid, SIGKILL);
+	finish_killed(&agent.r);
+	for (int i = 0; i < 3; i++)
+		finish_killed(&p[i].r);
+	for (int i = 0; i < 12; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "n.%d", i);
+		ASSERT_ST(lock(&out, 20, name, DLM_CRMODE, DLM_NOQUEUE), DLM_NOTQUEUED);
+		ASSERT_ST(cvt(&p[3], i, i % 2 ? DLM_NLMODE : DLM_EXMODE, i % 2 ? DLM_VALB : 0, (uint_t)(90 + i)), DLM_SUCCESS);
+		if (i % 2) {
+			ASSERT_ST(read_by(&out, name, &v), DLM_SUCCESS);
+			ASSERT_EQ(v, 90 + i);
+		}
+	}
+	kill_role(&p[3].r); /* the last */
+	for (int i = 0; i < 12; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "n.%d", i);
+		ASSERT_ST(read_by(&out, name, &v), i % 2 ? DLM_SUCCESS : DLM_SUCCVALNOTVALID);
+		ASSERT_EQ(v, i % 2 ? 90 + i : 70 + i);
+	}
+	leave(&out);
+}
+
 int main(void)
 {
 	statuses();
@@ -408,5 +536,8 @@ int main(void)
 		owned(how);
 	agents(0);
 	agents(1);
+	persistent();
+	deadlocks();
+	all_but_one();
 	return 0;
 }
