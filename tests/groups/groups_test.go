@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 1500, "how many schedules to run")
+	schedules = flag.Int("schedules", 1000, "how many schedules to run")
 	first     = flag.Uint64("first", 1, "seed of the first schedule")
 	seed      = flag.Uint64("seed", 0, "run only this seed, with its whole trace")
 )

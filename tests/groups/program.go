@@ -71,7 +71,6 @@ type op struct {
 	write   uint32
 	began   int
 	done    uint32 // the resource's then
-	answers int
 	async   bool
 }
 
@@ -169,7 +168,7 @@ func (s *sim) orphaned(o *op) {
 // lost: the owner of l has gone without unlocking, at the earliest in step since.
 func (s *sim) lost(l *lk, since int) {
 	if l.writer() {
-		if l.certain2() && l.res.tried < since {
+		if l.wrote() && l.res.tried < since {
 			l.res.broken, l.res.was, l.res.broke = true, l.mode, s.steps
 		}
 		l.res.doubt = s.steps
@@ -177,8 +176,8 @@ func (s *sim) lost(l *lk, since int) {
 	l.gone = true
 }
 
-// certain2 is certain for somebody who has just died.
-func (l *lk) certain2() bool { return !l.vague && l.busy == nil && mode.Writer(l.mode) }
+// wrote reports whether l was certainly held in PW or EX when its owner went.
+func (l *lk) wrote() bool { return !l.vague && l.busy == nil && mode.Writer(l.mode) }
 
 // ended: the container ends now, or has.
 func (s *sim) ended(g *grp) {
@@ -189,6 +188,23 @@ func (s *sim) ended(g *grp) {
 		if l.grp == g && !l.gone {
 			s.lost(l, g.ending)
 		}
+	}
+}
+
+// asked reports whether somebody has such a call about g under way.
+func (s *sim) asked(g *grp, v ...verb) bool {
+	for _, o := range s.ops {
+		if o.g == g && slices.Contains(v, o.verb) {
+			return true
+		}
+	}
+	return false
+}
+
+// lives: what might have ended g has not, unless something else will.
+func (s *sim) lives(g *grp) {
+	if len(g.members) > 0 && !s.asked(g, askDetach, askDestroy) {
+		g.ending = 0
 	}
 }
 
@@ -521,7 +537,7 @@ func (s *sim) told(p *proc, c *process.Completion) {
 	case askUnlock:
 		if good {
 			o.l.gone = true
-			s.wrote(o)
+			s.written(o)
 		} else if c.Status == dlm.IvLockID {
 			o.l.gone = true
 		}
@@ -546,8 +562,12 @@ func (s *sim) told(p *proc, c *process.Completion) {
 			s.fail("detach: status %d", c.Status)
 		}
 		p.group = nil
-		if o.g.ending != 0 {
+		switch {
+		case o.g.ending == 0:
+		case o.g.flags&group.Owned != 0 && o.g.creator == p, o.g.flags&group.Perm == 0 && len(o.g.members) == 0 && !s.asked(o.g, askAttach):
 			s.ended(o.g)
+		default:
+			s.lives(o.g)
 		}
 	case askDestroy:
 		if c.Status == dlm.Success {
@@ -555,6 +575,8 @@ func (s *sim) told(p *proc, c *process.Completion) {
 			if p.group == o.g {
 				p.group = nil
 			}
+		} else {
+			s.lives(o.g)
 		}
 	}
 }
@@ -583,7 +605,7 @@ func (s *sim) granted(o *op, c *process.Completion, good bool) {
 		l.vague = true
 	}
 	if o.write != 0 {
-		s.wrote(o)
+		s.written(o)
 	}
 	if !c.Read {
 		return
@@ -605,8 +627,8 @@ func (s *sim) granted(o *op, c *process.Completion, good bool) {
 	}
 }
 
-// wrote: a write is done.
-func (s *sim) wrote(o *op) {
+// written: a write is done.
+func (s *sim) written(o *op) {
 	if o.write == 0 {
 		return
 	}
