@@ -62,16 +62,16 @@ const (
 
 // op is a call that is not answered.
 type op struct {
-	verb    verb
-	p       *proc
-	l       *lk
-	g       *grp
-	want    mode.Mode
-	flags   dlm.Flags
-	write   uint32
-	began   int
-	done    uint32 // the resource's then
-	async   bool
+	verb  verb
+	p     *proc
+	l     *lk
+	g     *grp
+	want  mode.Mode
+	flags dlm.Flags
+	write uint32
+	began int
+	done  uint32 // the resource's then
+	async bool
 }
 
 func value(w uint32) (v proto.Value) {
