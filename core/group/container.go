@@ -72,7 +72,7 @@ func (g *Groups) create(q *call, m *proto.Call) {
 		return
 	}
 	g.count = max(1, (g.count+1)&(1<<31-1)) // dlm_glc_id_t is an int
-	g.notes = append(g.notes, &proto.Msg{Kind: proto.KNoteCount, Number: uint64(g.count)})
+	g.notes = append(g.notes, &proto.Msg{Kind: proto.KNoteCount, Number: uint64(g.count), Text: g.past.boot})
 	id, view := g.registry.JoinGroup()
 	c := g.newContainer(id, g.count)
 	c.flags, c.creator, c.spaces = m.Flags, q.proc, slices.Clone(m.Spaces)

@@ -11,6 +11,7 @@ import (
 // Notes are what agents have noted of containers: what a World has to keep of Note.
 type Notes struct {
 	count  uint32
+	boot   string // of the machine, when they were made
 	groups map[proto.ProcID]*proto.NotedGroup
 	locks  map[noteKey]*proto.NotedLock
 	calls  map[callKey]*proto.NotedCall
@@ -30,7 +31,7 @@ func (n *Notes) Apply(m *proto.Msg) {
 	}
 	switch m.Kind {
 	case proto.KNoteCount:
-		n.count = uint32(m.Number)
+		n.count, n.boot = uint32(m.Number), m.Text
 	case proto.KNoteGroup:
 		n.groups[m.NotedGroup.Proc] = m.NotedGroup
 	case proto.KNoteLock:
@@ -47,10 +48,21 @@ func (n *Notes) Apply(m *proto.Msg) {
 	}
 }
 
+// Since says which boot of the machine this is. Containers of an earlier one have ended
+// with it; their numbers are not used again. It reports whether anything changes.
+func (n *Notes) Since(boot string) bool {
+	changed := n.boot != boot
+	if changed {
+		n.boot, n.groups, n.locks, n.calls = boot, nil, nil, nil
+		n.Apply(&proto.Msg{Kind: proto.KDropGroup}) // makes the maps
+	}
+	return changed
+}
+
 // All are records that say the same in as few words as there can be.
 func (n *Notes) All() (out []*proto.Msg) {
 	if n.count != 0 {
-		out = append(out, &proto.Msg{Kind: proto.KNoteCount, Number: uint64(n.count)})
+		out = append(out, &proto.Msg{Kind: proto.KNoteCount, Number: uint64(n.count), Text: n.boot})
 	}
 	for _, c := range n.callsInOrder() {
 		out = append(out, &proto.Msg{Kind: proto.KNoteCall, NotedCall: c})
@@ -66,7 +78,7 @@ func (n *Notes) All() (out []*proto.Msg) {
 
 // Clone is an independent copy.
 func (n *Notes) Clone() *Notes {
-	return &Notes{count: n.count, groups: maps.Clone(n.groups), locks: maps.Clone(n.locks), calls: maps.Clone(n.calls)}
+	return &Notes{count: n.count, boot: n.boot, groups: maps.Clone(n.groups), locks: maps.Clone(n.locks), calls: maps.Clone(n.calls)}
 }
 
 func (n *Notes) groupsInOrder() []*proto.NotedGroup {

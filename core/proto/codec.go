@@ -27,7 +27,7 @@ var arity = [256]uint8{
 	KWelcome: 3, KView: 4, KMaster: 5, KInstall: 6, KActivate: 3, KDiscard: 3, KKept: 7, KDomainDone: 4, KRound: 4, KReject: 2,
 	KGroupReply: 2, KGroupBlocking: 5, KGroupDiscard: 2,
 	KConnect:   4,
-	KNoteGroup: 2, KNoteLock: 2, KNoteCall: 2, KDropGroup: 2, KDropLock: 3, KDropCall: 3, KNoteCount: 2,
+	KNoteGroup: 2, KNoteLock: 2, KNoteCall: 2, KDropGroup: 2, KDropLock: 3, KDropCall: 3, KNoteCount: 3,
 }
 
 // Append writes m behind dst.

@@ -148,6 +148,7 @@ func appendCold(b []byte, m *Msg) []byte {
 		b = appendUint(b, m.Number)
 	case KNoteCount:
 		b = appendUint(b, m.Number)
+		b = appendText(b, m.Text)
 	}
 	return b
 }
@@ -302,6 +303,7 @@ func (d *decoder) cold(m *Msg) {
 		m.Number = d.u64()
 	case KNoteCount:
 		m.Number = d.u64()
+		m.Text = d.text()
 	}
 }
 

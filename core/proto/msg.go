@@ -87,7 +87,7 @@ const (
 	KDropGroup                  // Proc
 	KDropLock                   // Proc (the container) Lock
 	KDropCall                   // Proc Number
-	KNoteCount                  // Number: of the last container
+	KNoteCount                  // Number: of the last container, Text: of the machine's boot
 )
 
 // LookupOnly in the Flags of KLookup: tell, but make nobody master.

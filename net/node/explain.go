@@ -21,12 +21,12 @@ func (n *Node) logDeadlock(c []process.Link) {
 	pids := n.pids()
 	var steps []string
 	for i := range c {
-		steps = append(steps, describeLink(&c[i], pids))
+		steps = append(steps, n.describeLink(&c[i], pids))
 	}
 	n.log.Info("deadlock", "cycle", strings.Join(steps, "; "))
 }
 
-func describeLink(l *process.Link, pids map[proto.ProcID]int) string {
+func (n *Node) describeLink(l *process.Link, pids map[proto.ProcID]int) string {
 	name := fmt.Sprintf("%q", l.Root.Name.Bytes())
 	if l.Name.Len > 0 {
 		name += fmt.Sprintf(".../%q", l.Name.Bytes())
@@ -36,11 +36,19 @@ func describeLink(l *process.Link, pids map[proto.ProcID]int) string {
 		has = "waits earlier for"
 	}
 	s := fmt.Sprintf("%s waits for %s on %s, on which %s %s %s",
-		describe(pids[l.Waiter]), l.Wanted, name, describe(pids[l.Holder]), has, l.Holds)
+		n.who(l.Waiter, pids), l.Wanted, name, n.who(l.Holder, pids), has, l.Holds)
 	if l.Victim {
 		s += " (refused)"
 	}
 	return s
+}
+
+// who names an owner of locks for a person.
+func (n *Node) who(p proto.ProcID, pids map[proto.ProcID]int) string {
+	if n.peers.isGroup(p) {
+		return "a group lock container"
+	}
+	return describe(pids[p])
 }
 
 // pids tells which program each process is, as far as the runtime directory shows.
@@ -70,8 +78,12 @@ func (n *Node) Describe(list []proto.Obstacle) string {
 		if o.Queued {
 			what = "is ahead in the queue for"
 		}
-		fmt.Fprintf(&b, "%s %s %s", describe(pids[o.Proc]), what, o.Mode)
+		fmt.Fprintf(&b, "%s %s %s", n.who(o.Proc, pids), what, o.Mode)
 		switch o.Party.Kind {
+		case proto.PartyProcess:
+			if p := proto.ProcID(o.Party.ID); p != o.Proc && pids[p] != 0 {
+				fmt.Fprintf(&b, ", manipulated last by %s", describe(pids[p]))
+			}
 		case proto.PartyLocalTx:
 			fmt.Fprintf(&b, " for transaction %d", o.Party.ID)
 		case proto.PartyGlobalTx:

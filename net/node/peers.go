@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +56,8 @@ type peers struct {
 	byID    map[proto.ProcID]*peer
 	seen    uint64 // the newest view
 	live    map[proto.ProcID]bool
-	waiting []*peer // out has yet to be connected
+	groups  []proto.ProcID // containers among live
+	waiting []*peer        // out has yet to be connected
 	some    atomic.Bool
 }
 
@@ -67,6 +69,13 @@ func (t *peers) init(n *Node, self party) {
 
 // dead reports whether the newest view has removed p. mu is held.
 func (t *peers) dead(p proto.ProcID) bool { return uint64(p) <= t.seen && !t.live[p] }
+
+// isGroup reports whether p is a container.
+func (t *peers) isGroup(p proto.ProcID) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Contains(t.groups, p)
+}
 
 // get finds or makes the entry of p; nil if p is dead. mu is held for writing.
 func (t *peers) get(p proto.ProcID) *peer {
@@ -227,6 +236,7 @@ func (t *peers) view(m *proto.Msg) {
 		for _, p := range m.Procs {
 			t.live[p] = true
 		}
+		t.groups = append(t.groups[:0], m.Groups...)
 		for p, x := range t.byID {
 			if t.dead(p) {
 				gone = append(gone, x)

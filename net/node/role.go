@@ -3,6 +3,8 @@ package node
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -108,7 +110,7 @@ func (r *role) start() error {
 	if r.kept, err = n.dir.OpenRecovery(n.openFD, n.closeFD); err != nil {
 		return err
 	}
-	if r.noted, err = n.dir.OpenGroups(n.openFD, n.closeFD); err != nil {
+	if r.noted, err = n.dir.OpenGroups(bootID(), n.openFD, n.closeFD); err != nil {
 		return err
 	}
 	states, err := n.dir.Scan(n.file.Name)
@@ -145,6 +147,12 @@ func (r *role) start() error {
 	r.groups = group.New((*groupWorld)(r), r.noted.Notes(), uint32(time.Now().Unix())&(1<<31-1))
 	r.groups.Start(r.agent, func(p proto.ProcID) bool { return r.members[p] != nil })
 	return nil
+}
+
+// bootID names the time since the machine was started; "" where nobody can tell.
+func bootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
 }
 
 // sweep removes the file of a process that died before it was welcomed.

@@ -1,6 +1,8 @@
 package rundir
 
 import (
+	"errors"
+
 	"github.com/godlm/godlm/core/group"
 	"github.com/godlm/godlm/core/proto"
 )
@@ -16,13 +18,19 @@ type GroupsFile struct {
 // when it is answered, and when it is forgotten.
 const noteRoom = 8 << 10
 
-// OpenGroups reads the file; the caller has the agent role. The functions are told
-// of its descriptors, for a forked child to close.
-func (d *Dir) OpenGroups(opened, closed func(fd int)) (*GroupsFile, error) {
+// OpenGroups reads the file; the caller has the agent role. What an earlier boot of the
+// machine has left is void. The functions are told of the file's descriptors, for a
+// forked child to close.
+func (d *Dir) OpenGroups(boot string, opened, closed func(fd int)) (*GroupsFile, error) {
 	f := &GroupsFile{}
 	f.log = log{dir: d, name: "groups", apply: f.noted.Apply, all: f.noted.All, opened: opened, closed: closed}
 	if err := f.log.open(); err != nil {
 		return nil, err
+	}
+	if f.noted.Since(boot) {
+		if err := f.log.compact(); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
 	}
 	return f, nil
 }

@@ -195,6 +195,9 @@ static void notifications(void)
 	ASSERT_ST(watched(&p, OP_LOCK, 0, "n", DLM_EXMODE, G, 0), DLM_SUCCESS);
 	ASSERT_ST(quelock(&out, 0, "n", DLM_PRMODE, 0), DLM_SUCCESS);
 	ASSERT_EQ(blocked(&p, 0), DLM_PRMODE);
+	char who[100];
+	snprintf(who, sizeof who, "a group lock container holds EX, manipulated last by process %d (", (int)p.r.pid);
+	EVENTUALLY(order(&out, CMD(OP_BLOCKERS, 0)) == DLM_SUCCESS && strstr(out.last.text, who));
 	/* The next manipulator is told as well: it still blocks. */
 	share(&p, &q, 0);
 	ASSERT_ST(watched(&q, OP_CVT, 0, NULL, DLM_PWMODE, 0, 0), DLM_SUCCESS);
