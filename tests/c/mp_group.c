@@ -526,6 +526,29 @@ static void all_but_one(void)
 	leave(&out);
 }
 
+/* No room for notes: calls are refused, and nothing is lost. */
+static void full(void)
+{
+	struct puppet agent = puppet(), p = puppet();
+	dlm_glc_id_t id = created(&p, 0);
+	ASSERT_ST(lock(&p, 0, "f", DLM_EXMODE, G), DLM_SUCCESS);
+	order(&agent, CMD(OP_FILE_LIMIT, NO_SLOT, .value = 1000));
+	/* What is reserved already is used up first. */
+	EVENTUALLY(lock(&p, 1, "f.more", DLM_NLMODE, G) == DLM_INSFMEM);
+	ASSERT_ST(cvt(&p, 0, DLM_NLMODE, 0, 0), DLM_INSFMEM);
+	ASSERT_ST(unlock(&p, 0, 0, 0), DLM_INSFMEM);
+	ASSERT_ST(order(&agent, CMD(OP_GLC_CREATE, NO_SLOT)), DLM_INSFMEM);
+	ASSERT_EQ(state(&p, 0), GRANTED);
+	order(&agent, CMD(OP_FILE_LIMIT, NO_SLOT));
+	ASSERT_ST(cvt(&p, 0, DLM_PWMODE, DLM_VALB, 81), DLM_SUCCESS);
+	kill_role(&agent.r); /* and the notes are whole */
+	ASSERT_EQ(state(&p, 0), GRANTED);
+	ASSERT_EQ(p.last.lki.grmode, DLM_PWMODE);
+	struct puppet q = member(id);
+	leave(&p);
+	leave(&q);
+}
+
 int main(void)
 {
 	statuses();
@@ -539,6 +562,7 @@ int main(void)
 		owned(how);
 	agents(0);
 	agents(1);
+	full();
 	persistent();
 	deadlocks();
 	all_but_one();

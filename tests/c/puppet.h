@@ -9,6 +9,8 @@
 #ifndef PUPPET_H
 #define PUPPET_H
 
+#include <sys/resource.h>
+
 #include "test.h"
 
 #define SLOTS 256
@@ -16,7 +18,7 @@
 
 enum op { OP_JOIN, OP_LOCK, OP_QUELOCK, OP_CVT, OP_QUECVT, OP_UNLOCK, OP_CANCEL, OP_COMPLETION, OP_BLOCKED,
           OP_LKINFO, OP_RSBINFO, OP_NOTIFY, OP_RD_ATTACH, OP_RD_DETACH, OP_RD_COLLECT, OP_RD_VALIDATE, OP_GLC_CREATE, OP_GLC_ATTACH,
-          OP_GLC_DETACH, OP_GLC_DESTROY, OP_TAKE, OP_TOKEN, OP_BLOCKERS, OP_NSLEAVE, OP_DLM_DETACH, OP_EXIT };
+          OP_GLC_DETACH, OP_GLC_DESTROY, OP_TAKE, OP_TOKEN, OP_BLOCKERS, OP_NSLEAVE, OP_DLM_DETACH, OP_FILE_LIMIT, OP_EXIT };
 
 struct command {
 	int op, slot, mode;
@@ -193,6 +195,14 @@ static void puppet_do(dlm_nsp_t nsp, const struct command *c, struct reply *a)
 	case OP_NSLEAVE:
 		a->status = dlm_nsleave(&nsp, 0);
 		break;
+	case OP_FILE_LIMIT: { /* no file may grow beyond so many bytes; 0: as far as it likes */
+		struct rlimit l = {RLIM_INFINITY, RLIM_INFINITY};
+		if (c->value)
+			l.rlim_cur = c->value;
+		signal(SIGXFSZ, SIG_IGN);
+		setrlimit(RLIMIT_FSIZE, &l);
+		break;
+	}
 	case OP_DLM_DETACH:
 		a->status = dlm_detach();
 		break;
