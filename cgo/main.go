@@ -70,6 +70,15 @@ func deadlockWait() time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
+// central is whether $GODLM_MASTER is "agent".
+func central() bool {
+	s := getenv("GODLM_MASTER")
+	if s != "" && s != "agent" {
+		logger().Warn("GODLM_MASTER is not \"agent\"; the default is used", "value", s)
+	}
+	return s == "agent"
+}
+
 // joinPersistent is $GODLM_JOIN_PERSISTENT at the first join.
 var joinPersistent atomic.Bool
 
@@ -116,6 +125,7 @@ func godlmgo_open() (st C.int32_t) {
 		HoldForks:    holdForks,
 		Yield:        func() { C.godlm_yield() },
 		DeadlockWait: deadlockWait(),
+		Central:      central(),
 		Log:          logger(),
 	})
 	if err != nil {

@@ -88,6 +88,7 @@ type Agent struct {
 	roots     map[proto.Digest]proto.Root
 	recovery  recovery
 	groups    map[proto.ProcID]bool // containers: alive, but never masters
+	central   bool                  // the agent's own process masters whatever it can
 }
 
 // tree is what the agent knows of one root.
@@ -149,6 +150,10 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 	a.startRecovery()
 	return a
 }
+
+// Centralize has the agent's own process master every tree that needs a master from
+// now on.
+func (a *Agent) Centralize() { a.central = true }
 
 // View is the current view.
 func (a *Agent) View() uint64 { return a.view }
@@ -345,7 +350,7 @@ func (a *Agent) lookup(q asker) {
 
 // appoint makes the asker master of an empty tree.
 func (a *Agent) appoint(t *tree, q asker) {
-	if a.groups[q.proc] {
+	if self := a.world.Self(); a.groups[q.proc] || a.central && q.proc != self && a.connected[self] {
 		a.appointFor(t, q)
 		return
 	}
@@ -361,11 +366,12 @@ func (a *Agent) appoint(t *tree, q asker) {
 	a.answer(q, t.master, t.assign)
 }
 
-// appointFor has the agent's own process take an empty tree on behalf of a container.
+// appointFor has the agent's own process take an empty tree on behalf of another.
 func (a *Agent) appointFor(t *tree, q asker) {
 	a.roots[t.digest] = q.root
 	a.assign++
 	t.asking = append(t.asking, q)
+	t.master, t.held = 0, false
 	t.placing, t.next = a.world.Self(), a.assign
 	a.world.Send(t.placing, &proto.Msg{Kind: proto.KInstall, Image: rebuild.Empty(q.root, a.assign)})
 }
@@ -478,6 +484,9 @@ func (a *Agent) roomiest(t *tree, im *proto.Image) (best proto.ProcID) {
 	count := map[proto.ProcID]int{}
 	for i := range im.Locks {
 		count[im.Locks[i].Owner]++
+	}
+	if self := a.world.Self(); a.central && a.connected[self] && !t.refused[self] {
+		return self
 	}
 	for _, p := range sorted(a.connected) {
 		if !t.refused[p] && !a.groups[p] && (best == 0 || count[p] > count[best]) {

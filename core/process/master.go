@@ -61,7 +61,7 @@ func (r *root) fromOwner(from proto.ProcID, m *proto.Msg) {
 		s.refuseRoot(from, m, r.where != local)
 		return
 	}
-	if m.Kind == proto.KRequest && dlm.Flags(m.Flags)&dlm.Guest == 0 && r.tree.Idle() && r.ownCount == 0 && len(r.queries) == 0 {
+	if m.Kind == proto.KRequest && dlm.Flags(m.Flags)&dlm.Guest == 0 && !s.p.keeps.Load() && r.tree.Idle() && r.ownCount == 0 && len(r.queries) == 0 {
 		// An idle tree goes to whoever asks next (design §5). The agent must learn
 		// of it before a lookup of ours comes; the one who asks tells it too.
 		s.sendDrop(r, r.assign)

@@ -25,6 +25,7 @@ type Process struct {
 	journal Journal
 	me      proto.ProcID // set once by Joined
 	lost    atomic.Bool
+	keeps   atomic.Bool // see KeepIdle
 	hunt    hunt
 	domains domains
 	group   member
@@ -166,6 +167,10 @@ func (p *Process) Joined(me proto.ProcID, view uint64) {
 	p.members.view = view
 	p.members.Unlock()
 }
+
+// KeepIdle has this process go on mastering trees that nobody uses when others ask
+// for them.
+func (p *Process) KeepIdle() { p.keeps.Store(true) }
 
 // Me is the process's name.
 func (p *Process) Me() proto.ProcID { return p.me }

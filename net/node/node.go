@@ -64,7 +64,9 @@ type Config struct {
 	// DeadlockWait is how long a request waits before the first search for a
 	// deadlock; 0: the default.
 	DeadlockWait time.Duration
-	Log          *slog.Logger // nil: nothing is logged
+	// Central: while this process is the agent, it masters all trees that it can.
+	Central bool
+	Log     *slog.Logger // nil: nothing is logged
 
 	joinTimeout time.Duration // for tests
 }

@@ -144,6 +144,10 @@ func (r *role) start() error {
 	defer r.mu.Unlock()
 	r.term = uint64(gen) << 32
 	r.agent = agent.New((*agentWorld)(r), r.term, live, dead, &past)
+	if n.cfg.Central {
+		r.agent.Centralize()
+		n.proc.KeepIdle()
+	}
 	r.groups = group.New((*groupWorld)(r), r.noted.Notes(), uint32(time.Now().Unix())&(1<<31-1))
 	r.groups.Start(r.agent, func(p proto.ProcID) bool { return r.members[p] != nil })
 	return nil
