@@ -30,14 +30,20 @@ func Path(getenv func(string) string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cluster := getenv("GODLM_CLUSTER")
-	if cluster == "" {
-		cluster = "default"
-	}
-	if err := checkName(cluster); err != nil {
+	cluster, err := Cluster(getenv)
+	if err != nil {
 		return "", err
 	}
 	return filepath.Join(base, cluster), nil
+}
+
+// Cluster is the name of the cluster that the environment asks for.
+func Cluster(getenv func(string) string) (string, error) {
+	name := getenv("GODLM_CLUSTER")
+	if name == "" {
+		name = "default"
+	}
+	return name, checkName(name)
 }
 
 func basePath(getenv func(string) string) (string, error) {

@@ -272,7 +272,7 @@ func (r *reg) invoke(o *op) {
 		writes := mode.OnConvert(o.from, o.to) == mode.Write
 		if r.w == l && writes {
 			r.wops = append(r.wops, o)
-		} else if o.flags&dlm.ValB != 0 && !writes && !mode.ProtectsValue(o.to) {
+		} else if o.flags&dlm.ValB != 0 && !writes && (!mode.ProtectsValue(o.to) || r.domain != 0) {
 			r.readers = append(r.readers, o)
 		}
 	case askUnlock:
@@ -323,10 +323,10 @@ func (r *reg) granted(o *op, read bool, got state, told bool) {
 			r.dropWriter()
 		}
 		if read {
-			r.only(fmt.Sprintf("%s (%s) reads %s", l, o.to, got), func(c config) bool { return c.state == got })
+			r.only(fmt.Sprintf("%s (%s) reads %s", l, o.to, got), func(c config) bool { return c.state == got || r.overtaken(o, c.state, got) })
 		} else if told {
 			r.only(fmt.Sprintf("%s (%s) is told that the block is valid: %v", l, o.to, got.valid),
-				func(c config) bool { return c.valid == got.valid })
+				func(c config) bool { return c.valid == got.valid || r.overtaken(o, c.state, state{c.val, got.valid}) })
 		}
 	case told:
 		if !slices.ContainsFunc(o.seen, func(st state) bool { return st == got || !read && st.valid == got.valid }) {
@@ -344,6 +344,13 @@ func (r *reg) granted(o *op, read bool, got state, told bool) {
 	}
 	r.exclusive(l)
 	r.spread()
+}
+
+// overtaken: while the answer got to o was under way the domain was invalidated, or
+// recovered, which no lock prevents.
+func (r *reg) overtaken(o *op, now, got state) bool {
+	same := now.val == got.val && got.valid && !now.valid || now == fresh && !got.valid
+	return r.domain != 0 && same && slices.ContainsFunc(o.seen, func(st state) bool { return st.valid == got.valid })
 }
 
 // exclusive checks that l's mode goes with what all others may hold. A lock

@@ -1,0 +1,193 @@
+// Package config reads the configuration file. A file gives what the environment does
+// not: each key stands for one of the GODLM_* variables, so that whoever reads those
+// need not know whether there is a file. What the values mean is their readers'
+// business, but for the checks that let `godlm config check` say what is wrong and
+// where.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/net/rundir"
+)
+
+// dir is where the files of the clusters are.
+const dir = "/etc/godlm"
+
+// maxSize bounds a file, in bytes.
+const maxSize = 1 << 20
+
+// ErrUnsafe: others than root and this user may write the file.
+var ErrUnsafe = errors.New("others may change it")
+
+// file is what may stand in a file. Its keys are documented in godlm.toml(5).
+type file struct {
+	RuntimeDir     string `toml:"runtime_dir"`
+	DeadlockWait   string `toml:"deadlock_wait"`
+	Master         string `toml:"master"`
+	Log            string `toml:"log"`
+	OnLost         string `toml:"on_lost"`
+	JoinPersistent bool   `toml:"join_persistent"`
+}
+
+// values are the variables that the file sets. An error comes with its key.
+func (f *file) values() (out map[string]string, key string, err error) {
+	out = map[string]string{}
+	if f.RuntimeDir != "" {
+		if !filepath.IsAbs(f.RuntimeDir) {
+			return nil, "runtime_dir", fmt.Errorf("%q is no absolute path", f.RuntimeDir)
+		}
+		out["GODLM_DIR"] = f.RuntimeDir
+	}
+	if f.DeadlockWait != "" {
+		d, err := time.ParseDuration(f.DeadlockWait)
+		if err != nil {
+			return nil, "deadlock_wait", fmt.Errorf("%q is no duration, as \"1s\" and \"250ms\" are", f.DeadlockWait)
+		}
+		if d < time.Millisecond || d > 24*time.Hour {
+			return nil, "deadlock_wait", fmt.Errorf("%s is out of range: 1ms to 24h", f.DeadlockWait)
+		}
+		out["GODLM_DEADLOCK_WAIT_MS"] = strconv.FormatInt(d.Milliseconds(), 10)
+	}
+	for _, w := range [...]struct{ key, text, name, silent, others string }{
+		{"master", f.Master, "GODLM_MASTER", "first", "agent"},
+		{"log", f.Log, "GODLM_LOG", "", "debug, info, warn, error"},
+		{"on_lost", f.OnLost, "GODLM_ON_LOST", "tell", "abort"},
+	} {
+		switch {
+		case w.text == "" || w.text == w.silent:
+		case slices.Contains(strings.Split(w.others, ", "), w.text):
+			out[w.name] = w.text
+		case w.silent != "":
+			return nil, w.key, fmt.Errorf("%q is neither %s nor %s", w.text, w.silent, w.others)
+		default:
+			return nil, w.key, fmt.Errorf("%q is none of %s", w.text, w.others)
+		}
+	}
+	if f.JoinPersistent {
+		out["GODLM_JOIN_PERSISTENT"] = "1"
+	}
+	return out, "", nil
+}
+
+// lineOf is the line on which a key of the file's top level is set.
+func lineOf(b []byte, key string) int {
+	at := regexp.MustCompile(`(?m)^[ \t]*["']?` + regexp.QuoteMeta(key) + `["']?[ \t]*=`).FindIndex(b)
+	if at == nil {
+		return 1
+	}
+	return 1 + bytes.Count(b[:at[0]], []byte("\n"))
+}
+
+// Path is the file that the environment asks for, and whether it must be there.
+func Path(getenv func(string) string) (path string, must bool, err error) {
+	if p := getenv("GODLM_CONFIG"); p != "" {
+		return p, true, nil
+	}
+	cluster, err := rundir.Cluster(getenv)
+	if err != nil {
+		return "", false, err
+	}
+	return filepath.Join(dir, cluster+".toml"), false, nil
+}
+
+// Environment is getenv with what the configuration file says where the environment
+// says nothing. Without a file it is getenv.
+func Environment(getenv func(string) string) (func(string) string, error) {
+	path, must, err := Path(getenv)
+	if err != nil {
+		return nil, err
+	}
+	values, err := Read(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !must:
+		return getenv, nil
+	case err != nil:
+		return nil, err
+	}
+	return func(name string) string {
+		if v := getenv(name); v != "" {
+			return v
+		}
+		return values[name]
+	}, nil
+}
+
+// Read reads a file: environment variables and their values. An error names the file,
+// and the line if there is one.
+func Read(path string) (map[string]string, error) {
+	b, err := load(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	var f file
+	d := toml.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return nil, fmt.Errorf("configuration: %s%s", path, explain(err))
+	}
+	out, key, err := f.values()
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %s:%d: %s: %w", path, lineOf(b, key), key, err)
+	}
+	return out, nil
+}
+
+// load reads a file that nobody but root and this user can have written.
+func load(path string) ([]byte, error) {
+	// A pipe must not be waited for.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return nil, fmt.Errorf("%s is not a file", path)
+	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return nil, fmt.Errorf("%s: %w: it belongs to user %d", path, ErrUnsafe, st.Uid)
+	case st.Mode&0o022 != 0:
+		return nil, fmt.Errorf("%s: %w: chmod go-w it", path, ErrUnsafe)
+	case st.Size > maxSize:
+		return nil, fmt.Errorf("%s: %d bytes, at most %d are read", path, st.Size, maxSize)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSize))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return b, nil
+}
+
+// explain puts the reader's error into the form of a compiler's: line, column, reason.
+func explain(err error) string {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		e := &unknown.Errors[0]
+		row, column := e.Position()
+		return fmt.Sprintf(":%d:%d: unknown key %s", row, column, strings.Join(e.Key(), "."))
+	}
+	var bad *toml.DecodeError
+	if errors.As(err, &bad) {
+		row, column := bad.Position()
+		return fmt.Sprintf(":%d:%d: %s", row, column, strings.TrimPrefix(bad.Error(), "toml: "))
+	}
+	return ": " + err.Error()
+}
