@@ -9,7 +9,9 @@ endif
 CFLAGS  ?= -g -O2
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
+BINDIR  ?= $(PREFIX)/bin
 MANDIR  ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 DESTDIR ?=
 
 VERSION := 1.0.0
@@ -20,7 +22,7 @@ B       := build
 LIB     := $(B)/libgodlm.so.$(VERSION)
 
 HEADERS := include/sys/dlm.h include/godlm.h
-GO_SRC  := $(shell find core net cgo -name '*.go' ! -name '*_test.go') go.mod
+GO_SRC  := $(shell find core net cgo cmd -name '*.go' ! -name '*_test.go') go.mod
 C_SRC   := $(wildcard cgo/*.c cgo/*.h)
 LINK    := cgo/late.ld cgo/libgodlm.map
 
@@ -34,13 +36,19 @@ GO_BUILD    := CC="$(CC)" CGO_ENABLED=1 CGO_CFLAGS="$(CFLAGS) -DGODLM_INPUTS=$(I
 # The hash stands for the link too: with another -X value it is done again.
 LDFLAGS_GO  := -X main.inputs=$(INPUTS_HASH) -extldflags '$(EXTLDFLAGS)'
 
-MAN_PAGES   := $(wildcard man/man3/*.3 man/man7/*.7)
+MAN_PAGES   := $(wildcard man/man[1-8]/*)
+# Files of completions; the shell's name is the first word.
+COMPLETIONS := bash-completion/completions/godlm zsh/site-functions/_godlm fish/vendor_completions.d/godlm.fish
 C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
 TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
 
 .PHONY: all demo check bench lint race asan fuzz install uninstall clean test-go test-c test-lib test-python
 
-all: $(B)/libgodlm.so $(B)/godlm.pc
+all: $(B)/libgodlm.so $(B)/godlm
+
+$(B)/godlm: $(GO_SRC)
+	@mkdir -p $(B)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $@ ./cmd/godlm
 
 $(LIB): $(GO_SRC) $(C_SRC) $(HEADERS) $(LINK)
 	@mkdir -p $(B)
@@ -52,9 +60,8 @@ $(B)/libgodlm.so: $(LIB)
 	@ln -sf $(notdir $(LIB)) $(B)/$(SONAME)
 	@ln -sf $(SONAME) $@
 
-$(B)/godlm.pc: pkgconfig/godlm.pc.in Makefile
-	@mkdir -p $(B)
-	sed 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@VERSION@|$(VERSION)|g' $< > $@
+# What names installed files is made when they are, for the PREFIX of that command.
+FILL := sed 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@BINDIR@|$(BINDIR)|g; s|@VERSION@|$(VERSION)|g'
 
 $(B)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADERS) $(B)/libgodlm.so
 	@mkdir -p $(B)/tests
@@ -66,12 +73,12 @@ demo: all
 check: lint test-go test-lib test-c test-python
 
 lint:
-	@bad=$$(gofmt -l core net cgo tests); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
+	@bad=$$(gofmt -l core net cgo cmd tests); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
 test-go:
-	$(GO) test ./core/... ./net/... ./tests/...
+	$(GO) test ./core/... ./net/... ./cmd/... ./tests/...
 
 test-lib: all
 	@CC="$(CC)" tests/lib/run.sh
@@ -88,7 +95,7 @@ bench: all
 	@CC="$(CC)" tests/bench/run.sh
 
 race:
-	$(GO) test -race ./core/... ./net/... ./tests/...
+	$(GO) test -race ./core/... ./net/... ./cmd/... ./tests/...
 
 asan:
 	$(MAKE) B=$(B)/asan CFLAGS="-g -O1 -fsanitize=address -fno-omit-frame-pointer" \
@@ -106,16 +113,20 @@ install: all
 	ln -sf ../$(SONAME) $(DESTDIR)$(LIBDIR)/godlm/libdlm.so
 	install -m 644 include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/sys/
 	install -m 644 include/godlm.h $(DESTDIR)$(PREFIX)/include/
-	install -m 644 $(B)/godlm.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
-	install -d $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(MANDIR)/man7
-	install -m 644 man/man3/*.3 $(DESTDIR)$(MANDIR)/man3/
-	install -m 644 man/man7/*.7 $(DESTDIR)$(MANDIR)/man7/
+	$(FILL) pkgconfig/godlm.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/godlm.pc
+	for d in man1 man3 man5 man7; do \
+	  install -d $(DESTDIR)$(MANDIR)/$$d && install -m 644 man/$$d/* $(DESTDIR)$(MANDIR)/$$d/ || exit 1; done
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR)
+	install -m 755 $(B)/godlm $(DESTDIR)$(BINDIR)/
+	$(FILL) systemd/godlm-agent@.service.in > $(DESTDIR)$(UNITDIR)/godlm-agent@.service
+	$(foreach c,$(COMPLETIONS),install -d $(DESTDIR)$(PREFIX)/share/$(dir $(c)) && $(B)/godlm completion $(word 1,$(subst -, ,$(subst /, ,$(c)))) > $(DESTDIR)$(PREFIX)/share/$(c) &&) true
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libgodlm.so $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/$(notdir $(LIB))
 	rm -f $(DESTDIR)$(PREFIX)/include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/godlm.h
 	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/godlm.pc
-	rm -f $(DESTDIR)$(LIBDIR)/godlm/libdlm.so
+	rm -f $(DESTDIR)$(LIBDIR)/godlm/libdlm.so $(DESTDIR)$(BINDIR)/godlm $(DESTDIR)$(UNITDIR)/godlm-agent@.service
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
 	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(LIBDIR)/godlm
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/,$(MAN_PAGES:man/%=%))
 

@@ -98,5 +98,6 @@ void godlm_push_completion(uint64_t lock, int32_t status, uint64_t notprm, uint6
 void godlm_push_blocking(uint64_t lock, uint32_t mode, uint64_t notprm, uint64_t hint, uint64_t blkrtn);
 int godlm_discard_blocking(uint64_t lock);
 void godlm_push_lost(void);
+void godlm_abort_on_lost(void); /* from here on push_lost ends the program */
 
 #endif

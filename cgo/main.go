@@ -34,6 +34,7 @@ import (
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/process"
 	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/config"
 	"github.com/godlm/godlm/net/node"
 )
 
@@ -60,9 +61,20 @@ func getenv(name string) string {
 	return C.GoString(C.getenv(c))
 }
 
+// environment is getenv with what the configuration file adds, once that is read.
+var environment atomic.Pointer[func(string) string]
+
+// setting is what the environment or the configuration file says.
+func setting(name string) string {
+	if f := environment.Load(); f != nil {
+		return (*f)(name)
+	}
+	return getenv(name)
+}
+
 // deadlockWait is $GODLM_DEADLOCK_WAIT_MS, 0 if that is not a number from 1 on.
 func deadlockWait() time.Duration {
-	s := getenv("GODLM_DEADLOCK_WAIT_MS")
+	s := setting("GODLM_DEADLOCK_WAIT_MS")
 	ms, err := strconv.ParseUint(s, 10, 31)
 	if s != "" && (err != nil || ms == 0) {
 		logger().Warn("GODLM_DEADLOCK_WAIT_MS is not a number of milliseconds; the default is used", "value", s)
@@ -72,7 +84,7 @@ func deadlockWait() time.Duration {
 
 // central is whether $GODLM_MASTER is "agent".
 func central() bool {
-	s := getenv("GODLM_MASTER")
+	s := setting("GODLM_MASTER")
 	if s != "" && s != "agent" {
 		logger().Warn("GODLM_MASTER is not \"agent\"; the default is used", "value", s)
 	}
@@ -85,7 +97,7 @@ var joinPersistent atomic.Bool
 // logger writes to standard error, quiet by default (GODLM_LOG=debug|info|warn|error).
 func logger() *slog.Logger {
 	level := slog.LevelWarn
-	if s := getenv("GODLM_LOG"); s != "" {
+	if s := setting("GODLM_LOG"); s != "" {
 		_ = level.UnmarshalText([]byte(s)) // an unknown word leaves the default
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
@@ -117,8 +129,17 @@ func godlmgo_open() (st C.int32_t) {
 	if current.Load() != nil {
 		return 0
 	}
+	env, err := config.Environment(getenv)
+	if err != nil {
+		logger().Error("cannot join", "error", err)
+		return C.int32_t(dlm.ENoSys)
+	}
+	environment.Store(&env)
+	if setting("GODLM_ON_LOST") == "abort" {
+		C.godlm_abort_on_lost()
+	}
 	n, err := node.Open(node.Config{
-		Getenv:       getenv,
+		Getenv:       setting,
 		Sink:         sink{},
 		OpenFD:       func(fd int) { C.godlm_fd_opened(C.int(fd)) },
 		CloseFD:      func(fd int) { C.godlm_fd_closed(C.int(fd)) },
@@ -135,7 +156,7 @@ func godlmgo_open() (st C.int32_t) {
 		}
 		return C.int32_t(dlm.ENoSys)
 	}
-	joinPersistent.Store(getenv("GODLM_JOIN_PERSISTENT") == "1")
+	joinPersistent.Store(setting("GODLM_JOIN_PERSISTENT") == "1")
 	C.godlm_set_epoll(C.int(n.EpollFD()))
 	current.Store(n)
 	return 0

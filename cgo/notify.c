@@ -208,10 +208,16 @@ void godlm_push_blocking(uint64_t lock, uint32_t mode, uint64_t notprm, uint64_t
 static void (*volatile lost_handler)(void *);
 static void *volatile lost_arg;
 
+static atomic_int abort_on_lost;
+
+void godlm_abort_on_lost(void)
+{
+	atomic_store(&abort_on_lost, 1);
+}
+
 void godlm_push_lost(void)
 {
-	const char *what = getenv("GODLM_ON_LOST");
-	if (what && strcmp(what, "abort") == 0)
+	if (atomic_load(&abort_on_lost))
 		abort();
 	godlm_thread.inside++;
 	pthread_mutex_lock(&mutex);

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -223,13 +222,12 @@ func describe(pid int) string {
 	if pid == 0 {
 		return "a process that is not visible here"
 	}
-	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
+	name, state := lookAt(pid)
+	if name == "" {
 		return fmt.Sprintf("process %d", pid)
 	}
-	s := fmt.Sprintf("process %d (%s)", pid, strings.TrimSpace(string(name)))
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if i := strings.LastIndex(string(stat), ") "); err == nil && i >= 0 && strings.HasPrefix(string(stat)[i+2:], "T") {
+	s := fmt.Sprintf("process %d (%s)", pid, name)
+	if state == Stopped {
 		s += fmt.Sprintf(", which is stopped; continue it (kill -CONT %d) or end it", pid)
 	}
 	return s

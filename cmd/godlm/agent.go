@@ -1,0 +1,79 @@
+package main
+
+import (
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/core/process"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/node"
+)
+
+func newAgent(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "agent",
+		Short: "Be there for the agent role, until SIGTERM or SIGINT",
+		Long: "A program that has no locks and does nothing but hold the agent role, so that the role does not move\n" +
+			"with every program that ends. If another program has the role it waits for that to end, like all others.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			env, err := o.environment()
+			if err != nil {
+				return err
+			}
+			level := slog.LevelInfo
+			if s := env("GODLM_LOG"); s != "" {
+				_ = level.UnmarshalText([]byte(s)) // an unknown word leaves the default
+			}
+			lost := make(chan struct{})
+			stop := make(chan os.Signal, 1)
+			signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
+			n, err := node.Open(node.Config{
+				Getenv: env, Sink: idle{lost}, Central: env("GODLM_MASTER") == "agent",
+				Log: slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
+			})
+			if err != nil {
+				return &exit{exitError, err}
+			}
+			defer n.Close()
+			notify("READY=1")
+			select {
+			case <-stop:
+				notify("STOPPING=1")
+				return nil
+			case <-lost:
+				return &exit{status: exitError} // the reason is in the log
+			}
+		},
+	}
+}
+
+// idle is the sink of a process that asks for nothing.
+type idle struct{ lost chan struct{} }
+
+func (idle) Complete(*process.Completion) {}
+func (idle) Blocking(*process.Notice)     {}
+func (idle) Discard(proto.LockID) bool    { return false }
+func (i idle) Lost()                      { close(i.lost) }
+
+// notify tells the service manager, if one has asked (sd_notify(3)).
+func notify(state string) {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		slog.Warn("tell the service manager", "error", err)
+		return
+	}
+	if _, err := c.Write([]byte(state)); err != nil {
+		slog.Warn("tell the service manager", "error", err)
+	}
+	_ = c.Close() // nothing was read
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/godlm/godlm/net/node"
+)
+
+// member is a line of `godlm members`, and of its JSON.
+type member struct {
+	Process string `json:"process"` // its name in logs
+	Pid     int    `json:"pid"`     // 0: not visible here
+	Program string `json:"program"`
+	State   string `json:"state"`
+	Agent   bool   `json:"agent"`
+}
+
+func newMembers(o *options) *cobra.Command {
+	return o.jsonFlag(&cobra.Command{
+		Use:   "members",
+		Short: "List the programs that use the lock manager here",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			list, _, err := o.members()
+			if err != nil {
+				return err
+			}
+			if o.json {
+				err = printJSON(c.OutOrStdout(), list)
+			} else {
+				err = printMembers(c.OutOrStdout(), list)
+			}
+			if err == nil && len(list) == 0 {
+				return &exit{status: exitNobody}
+			}
+			return err
+		},
+	})
+}
+
+// members looks at the runtime directory.
+func (o *options) members() (list []member, path string, err error) {
+	if path, err = o.directory(); err != nil {
+		return nil, "", err
+	}
+	seen, err := node.Inspect(path)
+	if err != nil {
+		return nil, "", &exit{exitError, err}
+	}
+	list = []member{}
+	for _, s := range seen {
+		list = append(list, member{fmt.Sprintf("%#x", uint64(s.Proc)), s.Pid, s.Program, s.State, s.Agent})
+	}
+	return list, path, nil
+}
+
+func printMembers(w io.Writer, list []member) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	if err := printf(t, "PROCESS\tPID\tSTATE\tROLE\tPROGRAM\n"); err != nil {
+		return err
+	}
+	for _, m := range list {
+		role, pid := "-", fmt.Sprint(m.Pid)
+		if m.Agent {
+			role = "agent"
+		}
+		if m.Pid == 0 {
+			pid = "-"
+		}
+		if err := printf(t, "%s\t%s\t%s\t%s\t%s\n", m.Process, pid, m.State, role, m.Program); err != nil {
+			return err
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return &exit{exitError, err}
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/rundir"
+)
+
+// States of a process as one who is no member can tell.
+const (
+	Running = "running"
+	Stopped = "stopped" // by a signal or a debugger: who waits for it waits
+	Ended   = "ended"   // and the agent has yet to notice
+	Hidden  = "hidden"  // alive, in another pid namespace
+)
+
+// Seen is a process of a runtime directory as seen from outside.
+type Seen struct {
+	Proc    proto.ProcID
+	Pid     int    // 0: hidden
+	Program string // its name; "" if nobody can tell
+	State   string
+	Agent   bool
+}
+
+// Inspect looks at a runtime directory without joining: which processes there are, in
+// the order in which they joined. A directory that does not exist has none. The caller
+// must not be a member: looking would end its proof of life.
+func Inspect(path string) (out []Seen, err error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	d, err := rundir.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	states, err := d.Scan("")
+	if err != nil {
+		return nil, err
+	}
+	agent := d.AgentPid()
+	for _, s := range states {
+		if s.Proc == 0 {
+			continue // not welcomed yet, or never was
+		}
+		x := Seen{Proc: s.Proc, Pid: s.Pid, State: Ended}
+		if s.Locked {
+			x.Program, x.State = lookAt(s.Pid)
+			x.Agent = s.Pid != 0 && s.Pid == agent
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// lookAt is a process's name and state, from /proc.
+func lookAt(pid int) (name, state string) {
+	if pid == 0 {
+		return "", Hidden
+	}
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return "", Running
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	state = Running
+	if i := strings.LastIndex(string(stat), ") "); err == nil && i >= 0 && strings.ContainsRune("Tt", rune(string(stat)[i+2])) {
+		state = Stopped
+	}
+	return strings.TrimSpace(string(comm)), state
+}
