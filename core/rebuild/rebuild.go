@@ -88,7 +88,7 @@ type note struct {
 // write is a value-block change that an unanswered request carries.
 type write struct {
 	base  proto.Stamp // of the holder's copy
-	frees owned       // the lock that an unlock takes away with the same record; zero: a conversion
+	frees owned       // the lock that no longer writes with the same record; zero: it goes on to
 	flags dlm.Flags
 	value proto.Value
 }
@@ -207,7 +207,11 @@ func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
 		switch {
 		case mode.NotHigher(granted, l.Requested):
 			if mode.OnConvert(granted, l.Requested) == mode.Write && flags&(dlm.ValB|dlm.InvValBlk) != 0 {
-				n.writes = append(n.writes, write{l.Block.Stamp, owned{}, flags, l.Write})
+				w := write{l.Block.Stamp, owned{}, flags, l.Write}
+				if !mode.Writer(l.Requested) {
+					w.frees = owned{owner, l.Lock}
+				}
+				n.writes = append(n.writes, w)
 			}
 			granted, held = l.Requested, l.Flags
 		case flags&dlm.NoQueue == 0:
@@ -355,14 +359,21 @@ func (a *assembly) values() {
 	}
 }
 
-// written reports whether the dead master did w: the journal says so, and
-// for an unlock it says who holds the lock. Before that unlock an unanswered
-// conversion of the same lock may have written too.
+// written reports whether the dead master did w: the journal says so. Who gives up
+// PW or EX with the write is then not the writer any more. Of who goes on to write the
+// contents must be there: a newer stamp alone may be that of an invalidation or a
+// validation of the recovery domain.
 func (n *note) written(w *write, now proto.Stamp) bool {
-	if n.record != nil && w.frees != (owned{}) {
-		return w.frees != owned{n.record.Writer, n.record.Lock}
+	r := n.record
+	switch {
+	case r == nil:
+		return w.base.Less(now)
+	case w.frees != owned{}:
+		return w.frees != owned{r.Writer, r.Lock}
+	case w.flags&dlm.InvValBlk != 0:
+		return w.base.Less(now) && !r.Block.Valid
 	}
-	return w.base.Less(now)
+	return w.base.Less(now) && r.Block.Value == w.value
 }
 
 // stamp marks a change made by the assembly itself.
