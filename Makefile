@@ -104,6 +104,7 @@ asan:
 fuzz:
 	$(GO) test -run - -fuzz FuzzParse -fuzztime 60s ./core/proto
 	$(GO) test -run - -fuzz FuzzFeed -fuzztime 30s ./net/secure
+	$(GO) test -run - -fuzz FuzzReceive -fuzztime 30s ./net/views
 
 install: all
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/sys

@@ -1,0 +1,352 @@
+// Package views is the agreement among agents: a raft group whose log is the order of
+// everything that all hosts must see alike. It decides nothing about hosts or processes;
+// entries are bytes to it. It has no goroutine, clock or socket: whoever has those calls
+// Tick and Receive and sends what Host.Send is given, which has been kept before.
+package views
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/godlm/godlm/net/store"
+)
+
+const (
+	// electionTicks is how long a voter waits for its leader before it asks the
+	// others whether they miss it too.
+	electionTicks = 10
+	maxMessage    = 1 << 20
+	maxInflight   = 64
+	// maxPending bounds what a leader has accepted and not decided, in bytes.
+	maxPending = 8 << 20
+	// compactEvery is how many entries are applied between two snapshots, and
+	// compactSlack how many of those before are kept for slow voters.
+	compactEvery = 1000
+	compactSlack = 200
+)
+
+// compactAfter and slack are those; tests lower them.
+var compactAfter, slack uint64 = compactEvery, compactSlack
+
+// ErrNoLeader: nobody can decide now; ask again.
+var ErrNoLeader = errors.New("no leader")
+
+// Host is what a Group needs from outside. Its methods append to memory and return.
+type Host interface {
+	// Send queues a message. It may be lost, come late or come twice.
+	Send(to uint64, data []byte)
+	// Apply takes a decided entry, all in order: after a start those since the last
+	// snapshot once more.
+	Apply(index uint64, data []byte)
+	// Restore replaces everything applied by a snapshot, which Snapshot has made here
+	// or at another voter.
+	Restore(index uint64, data []byte)
+	Snapshot() []byte
+	// Confirmed says that a quorum has answered Confirm since it was called: this host
+	// is not cut off, and all that was decided before that call has been applied.
+	Confirmed(token uint64)
+}
+
+// Group is one voter or learner. It is not safe for use by several threads.
+type Group struct {
+	host    Host
+	store   *store.Store
+	node    *raft.RawNode
+	id      uint64
+	conf    *raftpb.ConfState
+	applied uint64
+	snapped uint64
+	waiting []read // confirmed, but for entries to apply
+	working bool
+	err     error
+}
+
+type read struct{ index, token uint64 }
+
+// New starts a voter from its store. With a fresh store initial are the first voters of a
+// new group, all of which must be started with the same; nil: it is to be added to a
+// group that there is.
+func New(h Host, s *store.Store, id uint64, initial []uint64) (*Group, error) {
+	snap, err := s.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{host: h, store: s, id: id, conf: snap.GetMetadata().GetConfState()}
+	if !raft.IsEmptySnap(snap) {
+		g.applied = snap.GetMetadata().GetIndex()
+		g.snapped = g.applied
+		h.Restore(g.applied, snap.GetData())
+	}
+	g.node, err = raft.NewRawNode(&raft.Config{
+		ID: id, ElectionTick: electionTicks, HeartbeatTick: 1, Storage: s, Applied: g.applied,
+		MaxSizePerMsg: maxMessage, MaxInflightMsgs: maxInflight, MaxUncommittedEntriesSize: maxPending,
+		PreVote: true, CheckQuorum: true, ReadOnlyOption: raft.ReadOnlySafe, Logger: quiet{},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("raft: %w", err)
+	}
+	if s.Fresh() && len(initial) > 0 {
+		var peers []raft.Peer
+		for _, x := range slices.Sorted(slices.Values(initial)) {
+			peers = append(peers, raft.Peer{ID: x})
+		}
+		if err := g.node.Bootstrap(peers); err != nil {
+			return nil, fmt.Errorf("raft: %w", err)
+		}
+	}
+	g.work()
+	if g.err == nil && len(initial) == 1 && initial[0] == id || g.alone() {
+		// Nobody else is to be asked; do not wait for the clock.
+		g.do(g.node.Campaign)
+	}
+	return g, g.err
+}
+
+// alone reports whether this is the only voter.
+func (g *Group) alone() bool {
+	v := g.conf.GetVoters()
+	return len(v) == 1 && v[0] == g.id && len(g.conf.GetVotersOutgoing()) == 0
+}
+
+// Err is why the group has stopped for good; nil while it works. A voter that cannot
+// keep its promises makes no more of them.
+func (g *Group) Err() error { return g.err }
+
+// Leader is who decides, as far as this voter knows; 0: nobody.
+func (g *Group) Leader() uint64 { return g.node.BasicStatus().Lead }
+
+// Voters are those that count, by what is applied here.
+func (g *Group) Voters() []uint64 { return slices.Clone(g.conf.GetVoters()) }
+
+// Learners are told everything and do not count.
+func (g *Group) Learners() []uint64 { return slices.Clone(g.conf.GetLearners()) }
+
+// Tick is a step of the clock; all voters should have steps of the same length.
+func (g *Group) Tick() { g.do(func() error { g.node.Tick(); return nil }) }
+
+// Propose asks for an entry. That it is accepted does not say that it will be decided:
+// that it is applied does.
+func (g *Group) Propose(data []byte) error {
+	return g.do(func() error {
+		if g.Leader() == 0 {
+			return ErrNoLeader
+		}
+		return g.node.Propose(data)
+	})
+}
+
+// Confirm asks a quorum whether this host is still among them. Without an answer ask
+// again: the question may be lost.
+func (g *Group) Confirm(token uint64) error {
+	return g.do(func() error {
+		if g.Leader() == 0 {
+			return ErrNoLeader
+		}
+		g.node.ReadIndex(binary.BigEndian.AppendUint64(nil, token))
+		return nil
+	})
+}
+
+// Change asks for another set of voters and learners in one step: add makes learners,
+// promote voters, remove ends both.
+func (g *Group) Change(add, promote, remove []uint64) error {
+	cc := &raftpb.ConfChangeV2{}
+	for kind, list := range map[raftpb.ConfChangeType][]uint64{
+		raftpb.ConfChangeAddLearnerNode: add, raftpb.ConfChangeAddNode: promote, raftpb.ConfChangeRemoveNode: remove,
+	} {
+		for _, x := range list {
+			cc.Changes = append(cc.Changes, &raftpb.ConfChangeSingle{Type: kind.Enum(), NodeId: proto.Uint64(x)})
+		}
+	}
+	return g.do(func() error {
+		if g.Leader() == 0 {
+			return ErrNoLeader
+		}
+		return g.node.ProposeConfChange(cc)
+	})
+}
+
+// Receive takes a message of another voter, which the connection vouches for.
+func (g *Group) Receive(from uint64, data []byte) error {
+	m := &raftpb.Message{}
+	if len(data) > 2*maxMessage {
+		return fmt.Errorf("message of %d bytes", len(data))
+	}
+	if err := proto.Unmarshal(data, m); err != nil {
+		return fmt.Errorf("message: %w", err)
+	}
+	// Followers pass on what is for the leader.
+	passed := m.GetType() == raftpb.MsgProp || m.GetType() == raftpb.MsgReadIndex
+	if m.GetFrom() != from && !passed || m.GetTo() != g.id || raft.IsLocalMsg(m.GetType()) {
+		return fmt.Errorf("message of %x to %x, type %s, comes from %x", m.GetFrom(), m.GetTo(), m.GetType(), from)
+	}
+	return g.do(func() error {
+		err := g.node.Step(m)
+		if errors.Is(err, raft.ErrStepPeerNotFound) || errors.Is(err, raft.ErrProposalDropped) {
+			return nil // of one that is out, or that asks at a bad moment
+		}
+		return err
+	})
+}
+
+// Unreachable says that messages to a voter do not get through.
+func (g *Group) Unreachable(id uint64) {
+	g.do(func() error { g.node.ReportUnreachable(id); return nil })
+}
+
+// do does something with the node, and then all that follows from it. A panic in it is
+// the end of this voter, not of the program.
+func (g *Group) do(f func() error) (err error) {
+	if g.err != nil {
+		return g.err
+	}
+	defer func() {
+		if e := recover(); e != nil {
+			g.err = fmt.Errorf("raft: %v", e)
+			err = g.err
+		}
+	}()
+	err = f()
+	g.work()
+	if g.err != nil {
+		return g.err
+	}
+	return err
+}
+
+// work keeps, then sends, then applies, until nothing is left.
+func (g *Group) work() {
+	if g.working {
+		return
+	}
+	g.working = true
+	defer func() { g.working = false }()
+	for g.err == nil && g.node.HasReady() {
+		rd := g.node.Ready()
+		if g.err = g.keep(&rd); g.err != nil {
+			return
+		}
+		for _, m := range rd.Messages {
+			if g.err = g.post(m); g.err != nil {
+				return
+			}
+		}
+		for _, e := range rd.CommittedEntries {
+			if g.err = g.apply(e); g.err != nil {
+				return
+			}
+		}
+		for _, r := range rd.ReadStates {
+			if len(r.RequestCtx) == 8 {
+				g.waiting = append(g.waiting, read{r.Index, binary.BigEndian.Uint64(r.RequestCtx)})
+			}
+		}
+		g.node.Advance(rd)
+		for _, m := range rd.Messages {
+			if m.GetType() == raftpb.MsgSnap {
+				// It may be lost like any message; then the next answer tells, and
+				// it is sent once more.
+				g.node.ReportSnapshot(m.GetTo(), raft.SnapshotFinish)
+			}
+		}
+		g.waiting = slices.DeleteFunc(g.waiting, func(r read) bool {
+			if r.index > g.applied {
+				return false
+			}
+			g.host.Confirmed(r.token)
+			return true
+		})
+		if g.applied >= g.snapped+compactAfter {
+			if g.err = g.store.Compact(g.applied, g.conf, g.host.Snapshot(), slack); g.err != nil {
+				return
+			}
+			g.snapped = g.applied
+		}
+	}
+}
+
+// post sends a message. A snapshot is made anew: the last one may be from before its
+// receiver became one of us, who would not take it.
+func (g *Group) post(m *raftpb.Message) error {
+	if m.GetType() == raftpb.MsgSnap {
+		term, err := g.store.Term(g.applied)
+		if err != nil {
+			return err
+		}
+		m = proto.CloneOf(m)
+		m.Snapshot = &raftpb.Snapshot{Data: g.host.Snapshot(), Metadata: &raftpb.SnapshotMetadata{
+			Index: proto.Uint64(g.applied), Term: proto.Uint64(term), ConfState: g.conf,
+		}}
+	}
+	b, err := proto.Marshal(m)
+	if err != nil {
+		return err
+	}
+	g.host.Send(m.GetTo(), b)
+	return nil
+}
+
+func (g *Group) keep(rd *raft.Ready) error {
+	var snap *raftpb.Snapshot
+	if !raft.IsEmptySnap(rd.Snapshot) {
+		snap = rd.Snapshot
+	}
+	var state *raftpb.HardState
+	if !raft.IsEmptyHardState(rd.HardState) {
+		state = rd.HardState
+	}
+	if err := g.store.Save(state, rd.Entries, snap); err != nil {
+		return err
+	}
+	if snap != nil {
+		g.applied, g.conf = snap.GetMetadata().GetIndex(), snap.GetMetadata().GetConfState()
+		g.snapped = g.applied
+		g.host.Restore(g.applied, snap.GetData())
+	}
+	return nil
+}
+
+func (g *Group) apply(e *raftpb.Entry) error {
+	g.applied = e.GetIndex()
+	switch e.GetType() {
+	case raftpb.EntryConfChange:
+		cc := &raftpb.ConfChange{}
+		if err := proto.Unmarshal(e.GetData(), cc); err != nil {
+			return err
+		}
+		g.conf = g.node.ApplyConfChange(cc)
+	case raftpb.EntryConfChangeV2:
+		cc := &raftpb.ConfChangeV2{}
+		if err := proto.Unmarshal(e.GetData(), cc); err != nil {
+			return err
+		}
+		g.conf = g.node.ApplyConfChange(cc)
+	default:
+		if len(e.GetData()) > 0 {
+			g.host.Apply(e.GetIndex(), e.GetData())
+		}
+	}
+	return nil
+}
+
+// quiet is raft's logger: what matters is told by errors and by the caller.
+type quiet struct{}
+
+func (quiet) Debug(...any)              {}
+func (quiet) Debugf(string, ...any)     {}
+func (quiet) Info(...any)               {}
+func (quiet) Infof(string, ...any)      {}
+func (quiet) Warning(...any)            {}
+func (quiet) Warningf(string, ...any)   {}
+func (quiet) Error(...any)              {}
+func (quiet) Errorf(string, ...any)     {}
+func (quiet) Fatal(v ...any)            { panic(fmt.Sprint(v...)) }
+func (quiet) Fatalf(f string, v ...any) { panic(fmt.Sprintf(f, v...)) }
+func (quiet) Panic(v ...any)            { panic(fmt.Sprint(v...)) }
+func (quiet) Panicf(f string, v ...any) { panic(fmt.Sprintf(f, v...)) }
