@@ -6,6 +6,7 @@ import (
 	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/tree"
 )
 
 // A group lock container's locks are those of a Process that no program calls: the
@@ -168,11 +169,11 @@ func (p *Process) Remind(owner proto.ProcID) {
 			if r.where != local {
 				continue
 			}
-			for key, t := range r.foreign {
-				if key.proc == owner && t.Granted != mode.None && t.Res != nil {
+			r.tree.EachLock(func(t *tree.Lock) {
+				if t.Owner == owner && t.Granted != mode.None {
 					t.Res.Remind(t)
 				}
-			}
+			})
 		}
 		s.mu.Unlock()
 	}

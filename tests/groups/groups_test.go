@@ -43,3 +43,16 @@ func TestSchedules(t *testing.T) {
 		t.Errorf("only %d kills in %d schedules", kills, *schedules)
 	}
 }
+
+// TestReplay: a seed is a schedule, every time.
+func TestReplay(t *testing.T) {
+	for n := uint64(1); n <= 30; n++ {
+		_, a, _, _ := Run(n, true)
+		_, b, _, _ := Run(n, true)
+		for i := range a {
+			if i >= len(b) || a[i] != b[i] {
+				t.Fatalf("seed %d differs at line %d: %s", n, i, a[i])
+			}
+		}
+	}
+}
