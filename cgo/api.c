@@ -443,7 +443,8 @@ static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t 
 		timeout = 0; /* it does not wait */
 	godlm_enter();
 	godlm_start_waiter(&w, &c);
-	start_word(&word, &c, NULL);
+	if (c.lock & GROUP_BIT)
+		start_word(&word, &c, NULL);
 	godlmgo_convert(&c);
 	if (c.lock & GROUP_BIT)
 		await_word(&word, &c);

@@ -107,18 +107,19 @@ func godlmgo_fetch_locks(token C.uint64_t, out *C.uint64_t, room C.int) C.int {
 // completeGroup hands answers that only questions about group locks have to C. It
 // reports false for others.
 func completeGroup(c *process.Completion) bool {
+	g := c.Group
 	switch {
-	case c.LockInfo != nil:
-		n := lockInfo(c.LockInfo)
-		if c.LockInfo.User != (process.User{}) {
+	case g.LockInfo != nil:
+		n := lockInfo(g.LockInfo)
+		if g.LockInfo.User != (process.User{}) {
 			n.mine = 1
 		}
 		C.godlm_complete_lock_info(C.uint64_t(c.Token), C.int32_t(c.Status), &n)
-	case c.Stamp != proto.Stamp{}:
-		C.godlm_complete_token(C.uint64_t(c.Token), C.int32_t(c.Status), C.uint64_t(c.Stamp.Assign), C.uint64_t(c.Stamp.Seq))
-	case c.Locks != nil:
-		listed.Store(c.Token, c.Locks)
-		C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), 0, nil, nil, C.uint64_t(len(c.Locks)), 0)
+	case g.Stamp != proto.Stamp{}:
+		C.godlm_complete_token(C.uint64_t(c.Token), C.int32_t(c.Status), C.uint64_t(g.Stamp.Assign), C.uint64_t(g.Stamp.Seq))
+	case g.Locks != nil:
+		listed.Store(c.Token, g.Locks)
+		C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), 0, nil, nil, C.uint64_t(len(g.Locks)), 0)
 	default:
 		return false
 	}

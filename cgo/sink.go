@@ -24,11 +24,11 @@ type sink struct{}
 // Complete implements node.Sink.
 func (sink) Complete(c *process.Completion) {
 	v := (*C.uint8_t)(unsafe.Pointer(&c.Value))
-	if c.Over != 0 {
-		timers.done(c.Over)
+	if c.Group != nil {
+		timers.done(c.Group.Over)
 	}
 	if !c.Async {
-		if completeGroup(c) {
+		if c.Group != nil && completeGroup(c) {
 			return
 		}
 		if c.Obstacles != nil {

@@ -317,7 +317,8 @@ func (p *Process) fromGroup(m *proto.Msg) {
 		p.world.Complete(&done)
 	default:
 		// It is over before anybody was told that it had to wait.
-		done.Token, done.Async, done.Over = c.accept, false, c.token
+		done.Token, done.Async = c.accept, false
+		done.Group = &GroupAnswer{Over: c.token}
 		p.world.Complete(&done)
 	}
 }
@@ -346,13 +347,19 @@ func (g *member) answered(c *groupCall, r *proto.Reply) {
 func completionOf(c *groupCall, r *proto.Reply) Completion {
 	done := Completion{
 		Token: c.token, Async: c.Async, Lock: r.Lock, Status: dlm.Status(r.Status), Read: r.Read, Value: r.Value, User: c.User,
-		Info: r.Info, Number: uint64(r.Container), Obstacles: r.Obstacles, Locks: r.Locks, Stamp: r.Stamp,
+		Info: r.Info, Number: uint64(r.Container), Obstacles: r.Obstacles,
 	}
-	if c.Verb == proto.GroupLockInfo && done.Status == dlm.Success {
-		done.LockInfo = &LockInfo{
+	switch {
+	case done.Status != dlm.Success:
+	case c.Verb == proto.GroupLocks:
+		done.Group = &GroupAnswer{Locks: r.Locks}
+	case c.Verb == proto.GroupToken:
+		done.Group = &GroupAnswer{Stamp: r.Stamp}
+	case c.Verb == proto.GroupLockInfo:
+		done.Group = &GroupAnswer{LockInfo: &LockInfo{
 			Space: r.Space, Name: r.Name, Parent: r.Parent, Requested: r.Requested, Granted: r.Granted,
 			State: State(r.State), Flags: dlm.Flags(r.Flags) &^ internal, User: r.User,
-		}
+		}}
 	}
 	return done
 }
@@ -364,7 +371,7 @@ func (g *member) lose(w World) {
 		c := g.calls[n]
 		done := Completion{Token: c.token, Async: c.Async, Lock: c.lock, Status: dlm.Lost, User: c.User}
 		if !c.accepted {
-			done.Token, done.Async, done.Over = c.accept, false, c.token
+			done.Token, done.Async, done.Group = c.accept, false, &GroupAnswer{Over: c.token}
 		}
 		if !c.silent {
 			w.Complete(&done)

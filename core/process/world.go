@@ -70,15 +70,17 @@ type Completion struct {
 	User   User       // of the completed request (async only)
 	Info   proto.Info // of a query
 	Number uint64     // of a collection or a container
-
-	// About group locks. Over is the request that ends with the answer to whether it
-	// has to wait.
-	Over     uint64
-	LockInfo *LockInfo
-	Locks    []proto.LockID
-	Stamp    proto.Stamp
+	Group  *GroupAnswer
 
 	Obstacles []proto.Obstacle // of a query by Blockers; valid during the call
+}
+
+// GroupAnswer is what only calls about group locks are answered.
+type GroupAnswer struct {
+	Over     uint64         // the request that ends with the answer to whether it has to wait
+	LockInfo *LockInfo      // of GroupLockInfo
+	Locks    []proto.LockID // of GroupLocks
+	Stamp    proto.Stamp    // of GroupToken
 }
 
 // Notice is a blocking notification.

@@ -198,8 +198,8 @@ func (s *sim) told(p *proc, c *process.Completion) {
 		switch {
 		case c.Status == dlm.IvLockID:
 			o.l.gone = true
-		case c.LockInfo != nil && c.LockInfo.State == process.Granted && o.l.since < s.settled && s.settled <= o.began:
-			o.l.mode, o.l.vague = c.LockInfo.Granted, false
+		case c.Group != nil && c.Group.LockInfo != nil && c.Group.LockInfo.State == process.Granted && o.l.since < s.settled && s.settled <= o.began:
+			o.l.mode, o.l.vague = c.Group.LockInfo.Granted, false
 		}
 	case askCreate, askAttach:
 		if c.Status == dlm.Success {
