@@ -31,7 +31,7 @@ func (g *Groups) take(p proto.ProcID, m *proto.Call) {
 	c := g.byNumber[m.Container]
 	q := g.begin(p, m, c)
 	q.lock = inside(m.Lock)
-	if q.lasting() && g.world.Reserve() != nil {
+	if q.lasting() && g.world.Reserve(g.room()) != nil {
 		g.status(q, dlm.InsfMem)
 		return
 	}

@@ -330,8 +330,7 @@ func (g *Groups) finish(c *container) {
 		}
 	}
 	g.notes = append(g.notes, &proto.Msg{Kind: proto.KDropGroup, Proc: c.id})
-	g.world.Close(c.id)
-	g.registry.Dead(c.id)
+	g.out = append(g.out, outgoing{group: c.id}) // not before it is noted
 }
 
 // settle goes on with whatever can go on, once the container's process is not at

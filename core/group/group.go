@@ -15,10 +15,11 @@ type World interface {
 	Send(to proto.ProcID, m *proto.Msg)
 	// Carry queues m for a process, as the container.
 	Carry(group, to proto.ProcID, role proto.Role, m *proto.Msg)
-	// Reserve makes room for the notes of one more call; it fails when there is none.
-	Reserve() error
-	// Note keeps records where the next agent finds them: all of them or none.
-	Note(records []*proto.Msg)
+	// Reserve makes room for that many records; it fails when there is none.
+	Reserve(records int) error
+	// Note keeps records where the next agent finds them: all of them, or none and
+	// an error.
+	Note(records []*proto.Msg) error
 	// Open lets processes reach the container, Close ends that.
 	Open(group proto.ProcID)
 	Close(group proto.ProcID)
@@ -57,6 +58,7 @@ type Groups struct {
 	working bool
 	changed []*call
 	notes   []*proto.Msg
+	owed    []*proto.Msg // could not be noted yet
 	out     []outgoing
 }
 
@@ -88,7 +90,7 @@ type outgoing struct {
 	group   proto.ProcID // whose message; 0: the agent's
 	to      proto.ProcID // 0: the agent
 	role    proto.Role
-	message *proto.Msg
+	message *proto.Msg // nil: the end of the group
 }
 
 // New takes up what earlier agents have noted; past goes on being told of changes by
@@ -202,7 +204,12 @@ func (g *Groups) work(do func()) {
 		for _, c := range g.inOrder() {
 			c.settle()
 		}
-		if g.note(); len(g.out) == 0 && !g.due() {
+		if !g.note() {
+			// What is not noted is not told, and tried again.
+			g.world.Alarm(g.world.Now() + noteAgain)
+			break
+		}
+		if len(g.out) == 0 && !g.due() {
 			break
 		}
 		out := g.out
@@ -226,6 +233,9 @@ func (g *Groups) due() bool {
 
 func (g *Groups) leave(o *outgoing) {
 	switch {
+	case o.message == nil:
+		g.world.Close(o.group)
+		g.registry.Dead(o.group)
 	case o.to == 0:
 		g.registry.FromProcess(o.group, o.message)
 	case o.group == 0:
@@ -235,9 +245,23 @@ func (g *Groups) leave(o *outgoing) {
 	}
 }
 
-// note keeps what has changed.
-func (g *Groups) note() {
-	var records []*proto.Msg
+// noteAgain is the pause before notes for which there was no room are tried again.
+const noteAgain = 1e9
+
+// room is how many records may become due without another call: one for each lock,
+// two for each call that is not answered, and some for a call to come.
+func (g *Groups) room() int {
+	n := 8 + 2*len(g.byToken) + len(g.owed)
+	for _, c := range g.byProc {
+		n += len(c.locks)
+	}
+	return n
+}
+
+// note keeps what has changed. It reports false when it cannot.
+func (g *Groups) note() bool {
+	records := g.owed
+	g.owed = nil
 	for _, c := range g.changed {
 		records = append(records, c.record())
 	}
@@ -247,9 +271,11 @@ func (g *Groups) note() {
 	for _, c := range g.inOrder() {
 		records = c.records(records)
 	}
-	if len(records) > 0 {
-		g.world.Note(records)
+	if len(records) > 0 && g.world.Note(records) != nil {
+		g.owed = records
+		return false
 	}
+	return true
 }
 
 func (c *call) record() *proto.Msg {

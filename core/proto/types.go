@@ -23,7 +23,8 @@ const Keeper ProcID = 1
 type LockID uint64
 
 // Party is who waits and who is waited for in the search for deadlocks (D-21):
-// a transaction, a container, or else the process that owns the lock.
+// a transaction, or else a process: the lock's owner, of a group lock the member that
+// manipulates it.
 type Party struct {
 	Kind PartyKind
 	ID   uint64

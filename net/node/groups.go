@@ -49,14 +49,16 @@ func (w *groupWorld) Carry(id, to proto.ProcID, side proto.Role, m *proto.Msg) {
 }
 
 // Reserve implements group.World.
-func (w *groupWorld) Reserve() error { return w.noted.Reserve() }
+func (w *groupWorld) Reserve(records int) error { return w.noted.Reserve(records) }
 
 // Note implements group.World.
-func (w *groupWorld) Note(records []*proto.Msg) {
+func (w *groupWorld) Note(records []*proto.Msg) error {
 	defer w.n.holdForks()() // the file may be written anew
-	if err := w.noted.Note(records); err != nil {
-		w.n.log.Error("note the state of a group lock container", "error", err)
+	err := w.noted.Note(records)
+	if err != nil {
+		w.n.log.Error("note the state of a group lock container; its members wait until there is room", "error", err)
 	}
+	return err
 }
 
 // Open implements group.World.

@@ -14,9 +14,8 @@ type GroupsFile struct {
 	noted group.Notes
 }
 
-// noteRoom is the most that one call leads to notes of, in bytes: when it is taken,
-// when it is answered, and when it is forgotten.
-const noteRoom = 8 << 10
+// noteRoom is the most that one record takes, in bytes.
+const noteRoom = 1 << 10
 
 // OpenGroups reads the file; the caller has the agent role. What an earlier boot of the
 // machine has left is void. The functions are told of the file's descriptors, for a
@@ -38,8 +37,8 @@ func (d *Dir) OpenGroups(boot string, opened, closed func(fd int)) (*GroupsFile,
 // Notes is what the file says, from now on too.
 func (f *GroupsFile) Notes() *group.Notes { return &f.noted }
 
-// Reserve makes certain that the disk has room for the notes of one more call.
-func (f *GroupsFile) Reserve() error { return f.log.reserve(noteRoom) }
+// Reserve makes certain that the disk has room for that many more records.
+func (f *GroupsFile) Reserve(records int) error { return f.log.reserve(int64(records) * noteRoom) }
 
 // Note appends records before it returns.
 func (f *GroupsFile) Note(records []*proto.Msg) error { return f.log.add(records...) }

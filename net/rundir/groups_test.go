@@ -17,7 +17,7 @@ func openGroups(t *testing.T, d *Dir, boot string) *GroupsFile {
 func TestGroupsFile(t *testing.T) {
 	d := open(t, fresh(t))
 	f := openGroups(t, d, "first")
-	must(t, f.Reserve())
+	must(t, f.Reserve(10))
 	must(t, f.Note([]*proto.Msg{
 		{Kind: proto.KNoteCount, Number: 7, Text: "first"},
 		{Kind: proto.KNoteGroup, NotedGroup: &proto.NotedGroup{Number: 7, Proc: 70}},

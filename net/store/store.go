@@ -365,7 +365,7 @@ func (s *Store) save(state *raftpb.HardState, entries []*raftpb.Entry, snap *raf
 	return nil
 }
 
-// Snapshot makes a snapshot of what was applied up to index and forgets the entries
+// Compact makes a snapshot of what was applied up to index and forgets the entries
 // before it, but for those that a slow voter may still want.
 func (s *Store) Compact(index uint64, conf *raftpb.ConfState, data []byte, slack uint64) error {
 	if s.err != nil {

@@ -3,6 +3,8 @@
  * S-I100, S-I101): what members may do with whose locks, how a container ends, and
  * what the deaths of members, creators, agents and all but one leave behind.
  */
+#include <sys/stat.h>
+
 #include "puppet.h"
 
 #define G DLM_GROUP_LOCK
@@ -532,8 +534,18 @@ static void full(void)
 	struct puppet agent = puppet(), p = puppet();
 	dlm_glc_id_t id = created(&p, 0);
 	ASSERT_ST(lock(&p, 0, "f", DLM_EXMODE, G), DLM_SUCCESS);
-	order(&agent, CMD(OP_FILE_LIMIT, NO_SLOT, .value = 1000));
-	/* What is reserved already is used up first. */
+	/* Not even what is reserved can be written: who has asked waits until it can. */
+	order(&agent, CMD(OP_FILE_LIMIT, NO_SLOT, .value = 1));
+	begin(&p, CMD(OP_CVT, 0, .mode = DLM_PWMODE));
+	order(&agent, CMD(OP_FILE_LIMIT, NO_SLOT));
+	ASSERT_ST(end(&p), DLM_SUCCESS);
+	ASSERT_ST(cvt(&p, 0, DLM_EXMODE, 0, 0), DLM_SUCCESS);
+	/* As on a full disk: what is reserved is used up, and then calls are refused. */
+	char path[300];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/default/groups", getenv("GODLM_DIR"));
+	ASSERT_EQ(stat(path, &st), 0);
+	order(&agent, CMD(OP_FILE_LIMIT, NO_SLOT, .value = (uint_t)st.st_size));
 	EVENTUALLY(lock(&p, 1, "f.more", DLM_NLMODE, G) == DLM_INSFMEM);
 	ASSERT_ST(cvt(&p, 0, DLM_NLMODE, 0, 0), DLM_INSFMEM);
 	ASSERT_ST(unlock(&p, 0, 0, 0), DLM_INSFMEM);

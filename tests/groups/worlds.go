@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/godlm/godlm/core/agent"
@@ -102,10 +103,13 @@ func (w *groupWorld) Carry(g, to proto.ProcID, side proto.Role, m *proto.Msg) {
 	w.s.emit(l, g, to, w.gen, m)
 }
 
-func (w *groupWorld) Reserve() error { return nil }
+func (w *groupWorld) Reserve(int) error { return nil }
 
-func (w *groupWorld) Note(records []*proto.Msg) {
+func (w *groupWorld) Note(records []*proto.Msg) error {
 	s := w.s
+	if s.one(30) {
+		return errFull // and room again the next time, or the one after
+	}
 	if s.doomed && s.one(2) {
 		panic(cut{}) // all or nothing
 	}
@@ -119,7 +123,10 @@ func (w *groupWorld) Note(records []*proto.Msg) {
 	if s.doomed && s.one(2) {
 		panic(cut{})
 	}
+	return nil
 }
+
+var errFull = errors.New("no room")
 
 // cutNotes has the agent die in its next step, most likely in the middle of a note.
 func (r *role) cutNotes(s *sim) {
