@@ -78,7 +78,9 @@ type Conn struct {
 	out     []byte
 	now     []byte // being written
 	nowAt   int
-	size    int // bytes in out and in now from nowAt
+	size    int // bytes in out and in now from nowAt, and of a remote's that are not acknowledged
+
+	rem *remote // to another host; else nil
 }
 
 // NewConn makes an outbox; Attach gives it a socket.
@@ -283,6 +285,10 @@ func (c *Conn) take() {
 		return
 	}
 	defer c.release()
+	if c.rem != nil {
+		c.takeRemote(fd)
+		return
+	}
 	c.room()
 	hup := c.hup.Load()
 	want := len(c.in) - c.inEnd
@@ -334,6 +340,11 @@ func (c *Conn) room() {
 
 // frame is the next complete frame in the buffer, nil when there is none.
 func (c *Conn) frame() ([]byte, error) {
+	if c.rem != nil {
+		if err := c.control(); err != nil {
+			return nil, err
+		}
+	}
 	if c.inEnd-c.inAt < headerSize {
 		return nil, nil
 	}
@@ -370,6 +381,9 @@ func (c *Conn) parse() bool {
 		return false
 	}
 	c.inAt += headerSize + len(b)
+	if c.rem != nil {
+		c.handled(headerSize + len(b))
+	}
 	c.parsed = true
 	return true
 }
@@ -388,6 +402,10 @@ func (c *Conn) handleOne() {
 
 // finish handles what is in the buffer, and the end of the connection.
 func (c *Conn) finish() {
+	if c.rem != nil {
+		c.finishRemote()
+		return
+	}
 	for c.parse() {
 		c.handleOne()
 	}
@@ -423,12 +441,9 @@ func (c *Conn) flush() {
 	}
 	c.writing = true
 	c.users++
-	for !c.closed.Load() && !c.broken {
-		if c.nowAt == len(c.now) {
-			if len(c.out) == 0 {
-				break
-			}
-			c.now, c.out, c.nowAt = c.out, c.now[:0], 0
+	for !c.closed.Load() && !c.broken && c.fd >= 0 {
+		if c.nowAt == len(c.now) && !c.next() {
+			break
 		}
 		fd, b := c.fd, c.now[c.nowAt:]
 		c.mu.Unlock()
@@ -437,9 +452,15 @@ func (c *Conn) flush() {
 		if c.closed.Load() {
 			break
 		}
+		if fd != c.fd { // it has got another socket, or has none now
+			continue
+		}
 		if errno == 0 {
 			c.nowAt += n
 			c.size -= n
+			if c.rem != nil {
+				c.count()
+			}
 			if c.nowAt == len(c.now) && cap(c.now) > keepOut {
 				c.now, c.nowAt = nil, 0
 			}
@@ -451,6 +472,10 @@ func (c *Conn) flush() {
 		if errno == unix.EAGAIN && c.arm() {
 			break
 		}
+		if c.rem != nil { // the reader learns of it too
+			c.full = true
+			break
+		}
 		// The peer is gone; its last words are still read, and then comes the end.
 		c.broken = true
 		c.out, c.now, c.nowAt, c.size = nil, nil, 0, 0
@@ -458,13 +483,36 @@ func (c *Conn) flush() {
 	c.writing = false
 	resume := c.stalled.Load() && c.size <= maxOut/2
 	fd := c.drop()
+	var doomed []int
+	if c.rem != nil {
+		doomed, c.rem.doomed = c.rem.doomed, nil
+	}
 	c.mu.Unlock()
 	if fd >= 0 {
+		c.loop.closeFD(fd)
+	}
+	for _, fd := range doomed {
 		c.loop.closeFD(fd)
 	}
 	if resume {
 		c.loop.resume(c)
 	}
+}
+
+// next fills the buffer to be written, which is empty. mu is held.
+func (c *Conn) next() bool {
+	if c.rem == nil {
+		if len(c.out) == 0 {
+			return false
+		}
+		c.now, c.out, c.nowAt = c.out, c.now[:0], 0
+		return true
+	}
+	some, err := c.load()
+	if err != nil {
+		c.loop.cfg.Log.Error("encrypt a message", "error", err)
+	}
+	return some && err == nil
 }
 
 // arm asks for an event when the socket is no longer full. The mutex is held.

@@ -45,6 +45,8 @@ type Loop struct {
 	}
 	pending atomic.Bool // dirty.conns is not empty
 
+	strangers atomic.Int32 // sockets of other hosts that have not proven themselves
+
 	turn  turn
 	peers atomic.Int32 // connections whose messages are kept in order,
 	asked atomic.Int32 // and those among them that were accepted
@@ -255,6 +257,8 @@ func (l *Loop) Close() {
 		case *Conn:
 			s.Close()
 		case *Listener:
+			s.Close()
+		case *stranger:
 			s.Close()
 		}
 	}

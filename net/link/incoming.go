@@ -1,0 +1,358 @@
+package link
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// How the sockets of other hosts come to their streams. Who listens reads from each the
+// preamble, which says whom it is for, and may hand the socket to that process. There
+// the peer proves itself and names the stream.
+
+const (
+	preambleMagic = "gdlm"
+	// PreambleSize is the size of a preamble in bytes.
+	PreambleSize = len(preambleMagic) + 8
+	// strangers bounds sockets that have not said what they are for, or not proven
+	// themselves; greetTime how long each may take.
+	strangers = 256
+	greetTime  = 5 * time.Second
+	// A network that swallows everything is noticed after about this long, so that
+	// the stream can try another socket.
+	userTimeout = 3000 // milliseconds
+)
+
+// Preamble is what an opener sends first: the number of the process that it wants, 0 for
+// the agent.
+func Preamble(to uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte(preambleMagic), to)
+}
+
+// ListenTCP makes a listening socket for other hosts. route is given each socket that
+// has sent its preamble, which has been read; the socket is route's.
+func (l *Loop) ListenTCP(addr netip.AddrPort, route func(fd int, to uint64)) (*Listener, error) {
+	defer l.holdForks()()
+	fd, err := unix.Socket(family(addr.Addr()), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket: %w", err)
+	}
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if err == nil {
+		err = unix.Bind(fd, sockaddr(addr))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("bind %s: %w", addr, err), unix.Close(fd))
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on %s: %w", addr, err), unix.Close(fd))
+	}
+	n := &Listener{loop: l, fd: fd, route: route}
+	l.opened(fd)
+	n.mu.Lock() // an event may come before key is set
+	defer n.mu.Unlock()
+	if n.key, err = l.add(fd, n, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		n.fd = -1
+		l.closeFD(fd)
+		return nil, err
+	}
+	return n, nil
+}
+
+// Addr is the address of a socket made by ListenTCP.
+func (n *Listener) Addr() netip.AddrPort {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sa, err := unix.Getsockname(n.fd)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return addrPort(sa)
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// DialTCP begins to connect. Whether it succeeds the stream learns that gets the socket.
+func DialTCP(from netip.Addr, to netip.AddrPort) (fd int, err error) {
+	fd, err = unix.Socket(family(to.Addr()), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("make a socket: %w", err)
+	}
+	if from.IsValid() && !from.IsUnspecified() {
+		err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(from, 0)))
+	}
+	if err == nil {
+		err = tune(fd)
+	}
+	if err == nil {
+		if err = unix.Connect(fd, sockaddr(to)); errors.Is(err, unix.EINPROGRESS) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return -1, errors.Join(fmt.Errorf("connect to %s: %w", to, err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// tune sets what matters between hosts: no delay, and a short time until a silent
+// network counts as broken.
+func tune(fd int) error {
+	for _, o := range [...]struct{ level, name, value int }{
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, userTimeout},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},
+	} {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return fmt.Errorf("set up a socket: %w", err)
+		}
+	}
+	return nil
+}
+
+// stranger is an accepted socket whose peer has not proven anything. step is called
+// when there may be something to read, until it says that it is done with it.
+type stranger struct {
+	loop *Loop
+	step func(fd int) (done bool)
+
+	mu    sync.Mutex
+	fd    int // -1: not ours any more
+	key   unix.EpollEvent
+	timer *time.Timer
+}
+
+// meet watches a new socket. The socket is closed when it takes too long.
+func (l *Loop) meet(fd int, step func(fd int) (done bool)) {
+	if l.strangers.Add(1) > strangers {
+		l.strangers.Add(-1)
+		l.cfg.Log.Warn("connection refused", "error", "too many that do not say who they are")
+		l.closeFD(fd)
+		return
+	}
+	s := &stranger{loop: l, step: step, fd: fd}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	if s.key, err = l.add(fd, s, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET); err != nil {
+		l.strangers.Add(-1)
+		s.fd = -1
+		l.closeFD(fd)
+		return
+	}
+	s.timer = time.AfterFunc(greetTime, s.Close)
+}
+
+// announced implements source.
+func (s *stranger) announced(uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd >= 0 && s.step(s.fd) {
+		s.leave()
+	}
+}
+
+// leave takes the socket out of the set. mu is held.
+func (s *stranger) leave() {
+	s.timer.Stop()
+	s.loop.release(s.key)
+	s.loop.strangers.Add(-1)
+	s.fd = -1
+}
+
+// Close closes the socket.
+func (s *stranger) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return
+	}
+	fd := s.fd
+	s.leave()
+	s.loop.closeFD(fd)
+}
+
+// unwatch takes a descriptor out of the epoll set without closing it.
+func (l *Loop) unwatch(fd int) {
+	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
+		l.cfg.Log.Error("leave a socket alone", "error", err)
+	}
+}
+
+// greet reads the preamble of a new socket.
+func (n *Listener) greet(fd int) {
+	l := n.loop
+	l.opened(fd)
+	if err := tune(fd); err != nil {
+		l.cfg.Log.Warn("connection refused", "error", err)
+		l.closeFD(fd)
+		return
+	}
+	var got []byte
+	l.meet(fd, func(fd int) bool {
+		var b [PreambleSize]byte
+		k, errno := recv(fd, b[:PreambleSize-len(got)])
+		if errno == unix.EAGAIN || errno == unix.EINTR {
+			return false
+		}
+		if errno != 0 || k == 0 {
+			l.closeFD(fd)
+			return true
+		}
+		got = append(got, b[:k]...)
+		if m := min(len(got), len(preambleMagic)); string(got[:m]) != preambleMagic[:m] {
+			l.cfg.Log.Warn("connection refused", "from", peerName(fd), "error", "not a godlm host")
+			l.closeFD(fd)
+			return true
+		}
+		if len(got) < PreambleSize {
+			return false // an edge tells when there is more
+		}
+		l.unwatch(fd)
+		n.route(fd, binary.BigEndian.Uint64(got[len(preambleMagic):]))
+		return true
+	})
+}
+
+func peerName(fd int) string {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return "?"
+	}
+	return addrPort(sa).String()
+}
+
+// Admission is what a socket needs to become part of a stream.
+type Admission struct {
+	Cover Cover
+	// Find gives the handler of a new stream, or the connection that the stream has
+	// already. An error ends the socket, and tells the peer that the stream is over.
+	Find func(id StreamID, fresh bool) (RemoteHandler, *Conn, error)
+	// Made is told of the connection of a new stream before anything of it is handled.
+	Made func(c *Conn)
+	// Failed is told why a peer was not let in.
+	Failed func(from string, err error)
+}
+
+// Opened takes note of a socket that was made elsewhere, and Discard closes one.
+func (l *Loop) Opened(fd int) { l.opened(fd) }
+
+// Discard closes a socket that the loop has taken note of.
+func (l *Loop) Discard(fd int) { l.closeFD(fd) }
+
+// Admit takes a socket behind its preamble, of which the loop has taken note. It is the
+// loop's from now on.
+func (l *Loop) Admit(fd int, a Admission) {
+	var plain, owed []byte
+	l.meet(fd, func(fd int) bool {
+		b := wireBuffers.Get().(*[]byte)
+		defer wireBuffers.Put(b)
+		for {
+			k, errno := recv(fd, *b)
+			if errno == unix.EINTR {
+				continue
+			}
+			if errno == unix.EAGAIN {
+				return false
+			}
+			if errno != 0 || k == 0 {
+				l.closeFD(fd)
+				return true
+			}
+			p, out, err := a.Cover.Feed((*b)[:k])
+			plain, owed = append(plain, p...), append(owed, out...)
+			for len(owed) > 0 { // some dozen bytes on a fresh socket
+				k, errno := send(fd, owed)
+				if errno != 0 && errno != unix.EINTR {
+					break
+				}
+				owed = owed[max(k, 0):]
+			}
+			if err == nil && len(owed) > 0 {
+				err = errors.New("the peer does not read")
+			}
+			if err != nil {
+				a.Failed(peerName(fd), err)
+				l.closeFD(fd)
+				return true
+			}
+			if len(plain) >= resumeSize {
+				break
+			}
+		}
+		l.unwatch(fd)
+		if err := l.join(fd, &a, plain); err != nil {
+			if !errors.Is(err, os.ErrClosed) {
+				a.Failed(peerName(fd), err)
+			}
+			// If it does not arrive the peer asks again.
+			if b, err := a.Cover.Seal(nil, append(binary.BigEndian.AppendUint32(nil, controlBit|1), ctlUnknown)); err == nil {
+				_, _ = send(fd, b)
+			}
+			l.closeFD(fd)
+		}
+		return true
+	})
+}
+
+// join gives a socket that has proven itself to its stream. With an error the socket is
+// still the caller's.
+func (l *Loop) join(fd int, a *Admission, plain []byte) error {
+	if binary.BigEndian.Uint32(plain) != controlBit|uint32(resumeSize-headerSize) || plain[headerSize] != ctlResume {
+		return errors.New("it does not say which stream it is")
+	}
+	var id StreamID
+	copy(id[:], plain[headerSize+1:])
+	got := binary.BigEndian.Uint64(plain[headerSize+17:])
+	h, c, err := a.Find(id, got == 0)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		c = l.NewConn(h)
+		c.throttle = true
+		c.rem = &remote{id: id, handler: h}
+		a.Made(c)
+	}
+	defer l.holdForks()()
+	if l.cfg.CloseFD != nil {
+		l.cfg.CloseFD(fd) // Attach takes note of it anew
+	}
+	if err := c.adopt(fd, a.Cover, nil, plain[resumeSize:], got); err != nil {
+		l.cfg.Log.Warn("take a socket", "error", err)
+		return nil // it has been closed
+	}
+	l.enter(c)
+	return nil
+}

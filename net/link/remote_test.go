@@ -1,0 +1,205 @@
+package link
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/secure"
+)
+
+// far is one end of a stream in a test.
+type far struct {
+	t    *testing.T
+	mu   sync.Mutex
+	conn *Conn
+	got  uint64 // number of the last message
+	want uint64
+	done chan struct{}
+	end  error
+	cond *sync.Cond
+	dial func(c *Conn) // opener only
+	sent uint64
+}
+
+func newFar(t *testing.T, want uint64) *far {
+	f := &far{t: t, want: want, done: make(chan struct{})}
+	f.cond = sync.NewCond(&f.mu)
+	return f
+}
+
+func (f *far) Message(_ *Conn, m *proto.Msg) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m.Arrival != f.got+1 {
+		f.t.Errorf("message %d after %d", m.Arrival, f.got)
+	}
+	f.got = m.Arrival
+	if f.got == f.want {
+		close(f.done)
+	}
+	f.cond.Broadcast()
+	return nil
+}
+
+func (f *far) Closed(_ *Conn, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.end = err
+	close(f.done)
+}
+
+func (f *far) Broken(c *Conn, _ error) {
+	if f.dial != nil {
+		go f.dial(c)
+	}
+}
+
+// hosts are two loops with a listening socket at the second.
+type hosts struct {
+	a, b   *Loop
+	listen *Listener
+	mu     sync.Mutex
+	known  map[StreamID]*Conn
+	failed []error
+}
+
+func cover(t *testing.T, opens bool, key byte) (*secure.Session, []byte) {
+	cfg := secure.Config{Key: secure.Key{key}, Cluster: "test", Version: 1}
+	if opens {
+		s, first, err := secure.Open(cfg)
+		if err != nil {
+			t.Error(err)
+		}
+		return s, first
+	}
+	s, err := secure.Accept(cfg)
+	if err != nil {
+		t.Error(err)
+	}
+	return s, nil
+}
+
+func newHosts(t *testing.T, at *far) *hosts {
+	h := &hosts{a: newLoop(t), b: newLoop(t), known: map[StreamID]*Conn{}}
+	h.a.Run(h.a.Flush)
+	h.b.Run(h.b.Flush)
+	var err error
+	h.listen, err = h.b.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), func(fd int, to uint64) {
+		if to != 7 {
+			t.Errorf("a socket for %d", to)
+		}
+		s, _ := cover(t, false, 1)
+		var made StreamID
+		h.b.Admit(fd, Admission{
+			Cover: s,
+			Find: func(id StreamID, fresh bool) (RemoteHandler, *Conn, error) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				made = id
+				if c := h.known[id]; c != nil {
+					return at, c, nil
+				}
+				if !fresh {
+					return nil, nil, errors.New("no such stream")
+				}
+				return at, nil, nil
+			},
+			Made: func(c *Conn) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				h.known[made] = c
+				at.conn = c
+			},
+			Failed: func(_ string, err error) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				h.failed = append(h.failed, err)
+			},
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *hosts) dial(t *testing.T, key byte) func(*Conn) {
+	return func(c *Conn) {
+		fd, err := DialTCP(netip.Addr{}, h.listen.Addr())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s, first := cover(t, true, key)
+		if err := c.Redial(fd, s, append(Preamble(7), first...)); err == nil {
+			h.a.Flush()
+		}
+	}
+}
+
+// A stream loses, doubles and reorders nothing however often its sockets break.
+func TestStreamOutlivesSockets(t *testing.T) {
+	const count = 20000
+	at, from := newFar(t, count), newFar(t, count)
+	h := newHosts(t, at)
+	from.dial = h.dial(t, 1)
+	c := h.a.NewRemote(StreamID{1}, from)
+	from.dial(c)
+	rng := rand.New(rand.NewPCG(1, 2))
+	m := &proto.Msg{Kind: proto.KQueued}
+	for i := uint64(1); i <= count; i++ {
+		m.Arrival = i
+		c.Send(m)
+		if rng.IntN(20) == 0 {
+			h.a.Flush()
+		}
+		if rng.IntN(500) == 0 {
+			cut(c)
+		}
+		if i == count/2 {
+			h.a.Flush()
+		}
+		h.mu.Lock()
+		back := at.conn
+		h.mu.Unlock()
+		if back != nil {
+			for at.sent < i {
+				at.sent++
+				back.Send(&proto.Msg{Kind: proto.KQueued, Arrival: at.sent})
+			}
+			if rng.IntN(500) == 0 {
+				cut(back)
+			}
+			h.b.Flush()
+		}
+	}
+	h.a.Flush()
+	<-at.done
+	h.mu.Lock()
+	back := at.conn
+	h.mu.Unlock()
+	for at.sent < count {
+		at.sent++
+		back.Send(&proto.Msg{Kind: proto.KQueued, Arrival: at.sent})
+	}
+	h.b.Flush()
+	<-from.done
+	if n := c.Unacknowledged(); n > 2*ackEvery {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
+
+// cut breaks the present socket as a network does.
+func cut(c *Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd >= 0 {
+		_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
+	}
+}
