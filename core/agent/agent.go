@@ -70,6 +70,12 @@ type Lasting struct {
 	Kept      []proto.Kept
 	Doubted   []proto.Digest // recovery domains that are invalid
 	Groups    []proto.ProcID // group lock containers; they live, and are not among the processes
+	// Number is the directory's. When an agent of another host had it before it is
+	// another number, and Unknown: every process says what it masters.
+	Number  uint64
+	Unknown bool
+	// Coming are dead processes of other hosts whose journals have yet to come.
+	Coming []proto.ProcID
 }
 
 // Agent is one incarnation of the agent role.
@@ -89,6 +95,9 @@ type Agent struct {
 	recovery  recovery
 	groups    map[proto.ProcID]bool // containers: alive, but never masters
 	central   bool                  // the agent's own process masters whatever it can
+	number    uint64                // of the directory
+	coming    map[proto.ProcID]bool // among dead: their journals have yet to come
+	opening   opening
 }
 
 // tree is what the agent knows of one root.
@@ -124,6 +133,11 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 		reports:   map[proto.Digest][]rebuild.Report{},
 		roots:     map[proto.Digest]proto.Root{},
 		groups:    map[proto.ProcID]bool{},
+		number:    past.Number,
+		coming:    map[proto.ProcID]bool{},
+	}
+	for _, p := range past.Coming {
+		a.dead[p], a.coming[p] = true, true
 	}
 	for _, p := range past.Groups {
 		a.live[p], a.groups[p] = true, true
@@ -138,17 +152,28 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 		a.dir[e.Tree] = &tree{digest: e.Tree, master: e.Master, assign: e.Assign}
 	}
 	a.recovery.init(past, live)
-	// A predecessor may have died between naming a new master and retiring what
-	// the old one left.
-	for _, d := range sorted(a.dead) {
-		for _, r := range a.world.Records(d) {
-			if t := a.dir[r.Tree]; t == nil || a.live[t.master] {
-				a.world.Retire(d, r.Tree)
-			}
+	if past.Unknown {
+		a.opening.begin(a)
+	} else {
+		for _, d := range sorted(a.dead) {
+			a.retireSettled(d)
 		}
 	}
 	a.startRecovery()
 	return a
+}
+
+// retireSettled voids what a dead process has left of trees that have a master or are
+// nobody's: a predecessor may have died between naming a new master and that.
+func (a *Agent) retireSettled(dead proto.ProcID) {
+	if a.coming[dead] {
+		return
+	}
+	for _, r := range a.world.Records(dead) {
+		if t := a.dir[r.Tree]; t == nil || a.live[t.master] {
+			a.world.Retire(dead, r.Tree)
+		}
+	}
 }
 
 // Centralize has the agent's own process master every tree that needs a master from
@@ -197,39 +222,83 @@ func (a *Agent) Connected(p proto.ProcID) {
 }
 
 func (a *Agent) sendView(p proto.ProcID) {
-	a.world.Send(p, &proto.Msg{Kind: proto.KView, View: a.view, Procs: a.Live(), Groups: sorted(a.groups)})
+	a.world.Send(p, &proto.Msg{Kind: proto.KView, View: a.view, Procs: a.Live(), Groups: sorted(a.groups), Number: a.number})
 }
 
-// Dead says that a process is proven to have ended.
-func (a *Agent) Dead(p proto.ProcID) {
-	if !a.live[p] {
-		return
-	}
-	delete(a.live, p)
-	delete(a.connected, p)
-	if a.groups[p] {
-		delete(a.groups, p) // it masters nothing, so nothing of it is needed
-	} else {
-		a.dead[p] = true
-	}
-	a.view++
-	for _, t := range a.dir {
-		kept := t.asking[:0]
-		for _, q := range t.asking {
-			if q.proc != p {
-				kept = append(kept, q)
+// Dead says that a process is proven to have ended; World has its journal.
+func (a *Agent) Dead(p proto.ProcID) { a.Died([]proto.ProcID{p}, JournalHere) }
+
+// Journals says what has become of the value journals of processes that have died.
+type Journals uint8
+
+// The answers.
+const (
+	JournalHere   Journals = iota
+	JournalComing          // Journal follows: they died on another host
+	JournalLost            // with their host
+)
+
+// Died says that processes have ended, all at once.
+func (a *Agent) Died(list []proto.ProcID, journals Journals) {
+	any := false
+	for _, p := range list {
+		if journals == JournalLost {
+			delete(a.coming, p)
+			delete(a.dead, p)
+		}
+		if !a.live[p] {
+			continue
+		}
+		any = true
+		delete(a.live, p)
+		delete(a.connected, p)
+		delete(a.opening.untold, p)
+		if a.groups[p] {
+			delete(a.groups, p) // it masters nothing, so nothing of it is needed
+		} else if journals != JournalLost {
+			a.dead[p] = true
+			if journals == JournalComing {
+				a.coming[p] = true
 			}
 		}
-		t.asking = kept
-		if t.placing == p {
-			t.placing = 0
+		for _, t := range a.dir {
+			t.asking = slices.DeleteFunc(t.asking, func(q asker) bool { return q.proc == p })
+			if t.placing == p {
+				t.placing = 0
+			}
 		}
 	}
+	if !any {
+		a.advance() // a journal may have been waited for
+		return
+	}
+	a.view++
 	for _, x := range sorted(a.connected) {
 		a.sendView(x)
 	}
 	a.startRecovery()
-	a.deadInDomains(p)
+	for _, p := range list {
+		a.deadInDomains(p)
+	}
+}
+
+// Journal says that World has now the journal of a process that has died on another
+// host. One that was not known to have been is of no use.
+func (a *Agent) Journal(p proto.ProcID) {
+	if !a.dead[p] {
+		if !a.live[p] {
+			a.world.Forget(p)
+		}
+		return
+	}
+	if !a.coming[p] {
+		return
+	}
+	delete(a.coming, p)
+	if !a.opening.is {
+		a.retireSettled(p)
+	}
+	a.advance()
 }
 
 // startRecovery finds the trees without a living master and whose reports they
@@ -272,23 +341,30 @@ func (a *Agent) startRecovery() {
 
 // forgetDead lets go of dead processes that no tree without a master needs.
 func (a *Agent) forgetDead() {
+	if a.opening.is {
+		return
+	}
 	for _, t := range a.dir {
 		if !a.live[t.master] {
 			return
 		}
 	}
 	for _, d := range sorted(a.dead) {
-		a.world.Forget(d)
-		delete(a.dead, d)
+		if !a.coming[d] {
+			a.world.Forget(d)
+			delete(a.dead, d)
+		}
 	}
 }
 
 // FromProcess takes a message of a live process.
 func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
-	if !a.live[p] {
+	if !a.live[p] || a.opening.hold(p, m) {
 		return
 	}
 	switch m.Kind {
+	case proto.KMastered:
+		a.mastered(p, m)
 	case proto.KLookup:
 		a.givenUp(m)
 		a.lookup(asker{p, m.Root, m.Flags&proto.LookupOnly != 0, m.Number})
@@ -299,6 +375,9 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 			a.report(p, m)
 		}
 	case proto.KReportEnd:
+		if m.Number == a.number {
+			delete(a.opening.untold, p)
+		}
 		if m.View >= a.needed {
 			delete(a.awaited, p)
 			a.advance()
@@ -432,8 +511,13 @@ func (a *Agent) reportAgain() {
 
 // advance places the lost trees once every needed report is here.
 func (a *Agent) advance() {
-	if len(a.awaited) > 0 || len(a.lost) == 0 {
+	if len(a.awaited) > 0 || !a.open() || len(a.lost) == 0 {
 		return
+	}
+	for _, t := range a.lost {
+		if a.coming[t.master] {
+			return
+		}
 	}
 	for _, d := range inOrder(a.lost) {
 		a.placeTree(a.lost[d])
@@ -454,14 +538,20 @@ func (a *Agent) placeTree(t *tree) {
 	if len(reports) > 0 || len(kept) > 0 {
 		// Only the journal of the master that the directory names is whole: who
 		// died while the tree was being installed may have written half of it.
-		var records []proto.Record
+		var records, copies []proto.Record
 		if a.dead[t.master] {
-			records = slices.DeleteFunc(a.world.Records(t.master), func(r proto.Record) bool { return r.Tree != t.digest })
+			records = a.recordsOf(t.master, t.digest)
+		} else {
+			for _, d := range sorted(a.dead) {
+				if !a.coming[d] {
+					copies = append(copies, a.recordsOf(d, t.digest)...)
+				}
+			}
 		}
 		sort.Slice(reports, func(i, j int) bool { return reports[i].Proc < reports[j].Proc })
 		a.assign++
 		im = rebuild.Assemble(&rebuild.Input{
-			Root: a.roots[t.digest], Assign: a.assign, Reports: reports, Records: records,
+			Root: a.roots[t.digest], Assign: a.assign, Reports: reports, Records: records, Copies: copies,
 			Kept: kept, Doubted: func(d proto.Digest) bool { return a.recovery.doubted[d] },
 			Alive: func(p proto.ProcID) bool { return a.live[p] }, HostLost: !a.dead[t.master],
 		})
@@ -476,6 +566,10 @@ func (a *Agent) placeTree(t *tree) {
 	}
 	t.placing, t.next = to, im.Assign
 	a.world.Send(t.placing, &proto.Msg{Kind: proto.KInstall, Image: im})
+}
+
+func (a *Agent) recordsOf(dead proto.ProcID, tree proto.Digest) []proto.Record {
+	return slices.DeleteFunc(a.world.Records(dead), func(r proto.Record) bool { return r.Tree != tree })
 }
 
 // roomiest is who is to master the image: the owner of the most locks, then
@@ -516,6 +610,11 @@ func (a *Agent) retire(d proto.Digest) {
 // installed: the new master holds the tree and its journal; it may serve.
 func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 	d := m.Root.Digest()
+	if a.opening.is {
+		a.mastered(p, m)
+		a.opening.installed[d] = &proto.Msg{Root: m.Root, Assign: m.Assign}
+		return
+	}
 	t := a.dir[d]
 	switch {
 	case t != nil && t.placing == p && t.next == m.Assign:

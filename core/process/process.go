@@ -39,6 +39,7 @@ type Process struct {
 	members struct {
 		sync.Mutex // after a shard's mutex
 		view       uint64
+		directory  uint64 // number of the directory that all was told to
 		live       map[proto.ProcID]bool
 		groups     []proto.ProcID        // containers among live
 		peers      map[proto.ProcID]bool // noted in the journal

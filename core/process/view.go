@@ -159,6 +159,8 @@ func (p *Process) view(m *proto.Msg) {
 		return
 	}
 	mem.view = m.View
+	anew := mem.directory != m.Number
+	mem.directory = m.Number
 	clear(mem.live)
 	for _, x := range m.Procs {
 		mem.live[x] = true
@@ -176,13 +178,44 @@ func (p *Process) view(m *proto.Msg) {
 		s.mu.Lock()
 		for r := s.order.head; r != nil; {
 			next := r.next
+			if anew {
+				r.introduce(view)
+			}
 			r.afterView(view)
 			r = next
 		}
 		s.mu.Unlock()
 	}
-	end := proto.Msg{Kind: proto.KReportEnd, View: view}
+	end := proto.Msg{Kind: proto.KReportEnd, View: view, Number: m.Number}
 	p.world.SendAgent(&end)
+	if anew {
+		p.Connected()
+	}
+}
+
+// introduce tells a directory that knows nothing what is mastered here.
+func (r *root) introduce(view uint64) {
+	s := r.shard
+	switch {
+	case r.tree == nil:
+	case r.where == installing:
+		r.sendInstalled()
+	case r.where == local || r.where == keeping:
+		m := s.compose(proto.KMastered)
+		m.View, m.Root, m.Assign = view, r.key, r.assign
+		s.p.world.SendAgent(m)
+		r.tree.EachKept(func(path []proto.Name, domain proto.Digest) {
+			m := s.compose(proto.KKeep)
+			m.Root, m.Path, m.Domain, m.Number = r.key, append(m.Path[:0], path...), domain, 0
+			s.p.world.SendAgent(m)
+		})
+	}
+}
+
+func (r *root) sendInstalled() {
+	m := r.shard.compose(proto.KInstalled)
+	m.Root, m.Assign = r.key, r.assign
+	r.shard.p.world.SendAgent(m)
 }
 
 func (r *root) afterView(view uint64) {
@@ -272,9 +305,7 @@ func (r *root) install(im *proto.Image) {
 		r.uninstall()
 		return
 	}
-	m := s.compose(proto.KInstalled)
-	m.Root, m.Assign = r.key, r.assign
-	s.p.world.SendAgent(m)
+	r.sendInstalled()
 }
 
 // uninstall: this process cannot take the tree (its journal has no room). It
@@ -343,9 +374,7 @@ func (p *Process) Connected() {
 		s.mu.Lock()
 		for r := s.order.head; r != nil; r = r.next {
 			if r.where == installing && r.tree != nil {
-				m := s.compose(proto.KInstalled)
-				m.Root, m.Assign = r.key, r.assign
-				s.p.world.SendAgent(m)
+				r.sendInstalled()
 			}
 			if r.where == keeping {
 				r.sendKeep()

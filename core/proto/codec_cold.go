@@ -95,6 +95,11 @@ func appendCold(b []byte, m *Msg) []byte {
 		}
 	case KReportEnd:
 		b = appendUint(b, m.View)
+		b = appendUint(b, m.Number)
+	case KMastered:
+		b = appendUint(b, m.View)
+		b = appendRoot(b, &m.Root)
+		b = appendUint(b, m.Assign)
 	case KWelcome:
 		b = appendUint(b, uint64(m.Proc))
 		b = appendUint(b, m.View)
@@ -108,6 +113,7 @@ func appendCold(b []byte, m *Msg) []byte {
 		for _, p := range m.Groups {
 			b = appendUint(b, uint64(p))
 		}
+		b = appendUint(b, m.Number)
 	case KMaster:
 		b = appendRoot(b, &m.Root)
 		b = appendUint(b, uint64(m.Proc))
@@ -149,6 +155,8 @@ func appendCold(b []byte, m *Msg) []byte {
 	case KNoteCount:
 		b = appendUint(b, m.Number)
 		b = appendText(b, m.Text)
+	default:
+		b = appendFields(b, m.betweenHosts)
 	}
 	return b
 }
@@ -245,6 +253,11 @@ func (d *decoder) cold(m *Msg) {
 		}
 	case KReportEnd:
 		m.View = d.u64()
+		m.Number = d.u64()
+	case KMastered:
+		m.View = d.u64()
+		d.root(&m.Root)
+		m.Assign = d.u64()
 	case KWelcome:
 		m.Proc = ProcID(d.u64())
 		m.View = d.u64()
@@ -258,6 +271,7 @@ func (d *decoder) cold(m *Msg) {
 		for n := d.list(1); n > 0 && d.err == nil; n-- {
 			m.Groups = append(m.Groups, ProcID(d.u64()))
 		}
+		m.Number = d.u64()
 	case KMaster:
 		d.root(&m.Root)
 		m.Proc = ProcID(d.u64())
@@ -304,6 +318,9 @@ func (d *decoder) cold(m *Msg) {
 	case KNoteCount:
 		m.Number = d.u64()
 		m.Text = d.text()
+	default:
+		m.prepare()
+		d.fields(m.betweenHosts)
 	}
 }
 

@@ -33,6 +33,11 @@ func appendBin(b, v []byte) []byte {
 	return append(append(b, 0xc4, byte(len(v))), v...)
 }
 
+// appendBin32 writes a byte string that may be long.
+func appendBin32(b, v []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(append(b, 0xc6), uint32(len(v))), v...)
+}
+
 func appendArray(b []byte, n int) []byte {
 	if n < 16 {
 		return append(b, 0x90|byte(n))
@@ -179,6 +184,19 @@ func (d *decoder) bin() []byte {
 		d.fail(errType)
 	}
 	return nil
+}
+
+// bin32 reads what appendBin32 has written: a part of the frame.
+func (d *decoder) bin32() []byte {
+	if c := d.take(1); c != nil && c[0] != 0xc6 {
+		d.fail(errType)
+	}
+	n := d.be(4)
+	if n > uint64(len(d.b)) {
+		d.fail(errShort)
+		return nil
+	}
+	return d.take(int(n))
 }
 
 // fixed fills v with a byte string of just its length.

@@ -65,7 +65,9 @@ func random(r *rand.Rand, k Kind) *Msg {
 	m.Image = im
 	m.Groups = m.Procs
 	m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall = &Call{}, &Reply{}, &NotedGroup{}, &NotedLock{}, &NotedCall{}
-	for _, p := range []any{&m.User, m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall} {
+	m.Text, m.Epoch, m.Birth, m.Host = "some text", r.Uint32(), r.Uint32(), HostID(num())
+	m.HostState, m.HostEntry = &HostState{}, &HostEntry{}
+	for _, p := range []any{&m.Data, &m.Records, m.HostState, m.HostEntry, &m.User, m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall} {
 		fill(r, reflect.ValueOf(p).Elem())
 	}
 	return m
@@ -76,6 +78,12 @@ func fill(r *rand.Rand, v reflect.Value) {
 	switch p := v.Addr().Interface().(type) {
 	case *Name:
 		*p = MakeName([]byte("a name, 24 bytes of it .")[:r.IntN(24)])
+		return
+	case *HostVerb:
+		*p = HostVerb(r.IntN(int(hostVerbs)))
+		return
+	case *string:
+		*p = "a text of which a part is taken"[:r.IntN(30)]
 		return
 	case *GroupVerb:
 		*p = GroupVerb(r.IntN(int(groupVerbs)))

@@ -48,19 +48,21 @@ const (
 	KLookup                     // Root, Flags: LookupOnly, Assign: given up by its master (0: none), Number: of the question
 	KDrop                       // Root Assign
 	KReport                     // View Root Locks
-	KReportEnd                  // View
+	KReportEnd                  // View Number (of the KView)
 	KInstalled                  // Root Assign
 	KKeep                       // Root Path Domain Number: remember a persistent resource
 	KUnkeep                     // Root Path: forget it
 	KDomain                     // Hint (a token) Flags (what) Text (name) Number
 	KRoundDone                  // Domain Number Op (resources that are not valid and not of the collection)
 	KGroup                      // Call: about a group lock container
+	KMastered                   // View Root Assign: a tree is mastered here, to an agent that does not know
+	KWhere                      // Proc: on which host is it?
 )
 
 // Agent to process.
 const (
 	KWelcome       Kind = 48 + iota // Proc View
-	KView                           // View Procs Groups
+	KView                           // View Procs Groups Number: of the directory; with another one all is told anew
 	KMaster                         // Root Proc Assign, Number: of the KLookup; Proc 0: nobody masters it
 	KInstall                        // Image
 	KActivate                       // Root Assign
@@ -72,6 +74,7 @@ const (
 	KGroupReply                     // Reply
 	KGroupBlocking                  // Lock Mode Hint User
 	KGroupDiscard                   // Lock: its undelivered notification is void
+	KPlace                          // Proc Text: the address of its host, "" for this one
 )
 
 // First message on a connection between two processes.
@@ -88,6 +91,36 @@ const (
 	KDropLock                   // Proc (the container) Lock
 	KDropCall                   // Proc Number
 	KNoteCount                  // Number: of the last container, Text: of the machine's boot
+)
+
+// Between the agents of two hosts. The one that has connected begins with KIntro, and
+// the other answers with one.
+const (
+	KIntro     Kind = 80 + iota // Host Text (name) Number (of this agent, drawn by lot) Flags (IntroFresh)
+	KRaft                       // Data: a message of the log of views
+	KForward                    // Proc Data: a frame of that process for the coordinator
+	KDeliver                    // Proc Data: a frame of the coordinator for that process
+	KRoster                     // Epoch Birth Procs Groups: the processes of the sender's host
+	KJoin                       // Epoch Number Flags (1: a container): a new process
+	KJoined                     // Number (of KJoin) Proc View
+	KDied                       // Proc: proven
+	KReached                    // Proc: it has connected to its agent
+	KJournal                    // Proc Flags Procs (peers) Records: what a dead process has left
+	KRetire                     // Proc Domain (a tree): its records are void
+	KForget                     // Proc: nothing of it is needed any more
+	KHome                       // Proc Host
+	KLogEntry                   // Data
+	KHostState                  // HostState
+	KHostEntry                  // HostEntry
+)
+
+// JournalAll in the Flags of KJournal: anybody may be a peer.
+const JournalAll = 1
+
+// Flags of KIntro.
+const (
+	IntroFresh = 1 // it has nothing of the log of views
+	IntroVoter = 2 // its configuration says that it votes
 )
 
 // LookupOnly in the Flags of KLookup: tell, but make nobody master.
@@ -159,4 +192,12 @@ type Msg struct {
 	NotedGroup *NotedGroup
 	NotedLock  *NotedLock
 	NotedCall  *NotedCall
+
+	Host      HostID
+	Epoch     uint32
+	Birth     uint32
+	Data      []byte
+	Records   []Record
+	HostState *HostState
+	HostEntry *HostEntry
 }

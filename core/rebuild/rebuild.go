@@ -44,6 +44,7 @@ type Input struct {
 	Kept     []proto.Kept                   // its persistent resources
 	Doubted  func(domain proto.Digest) bool // the recovery domain is invalid
 	HostLost bool                           // the journals were lost with the master's host (rule 3)
+	Copies   []proto.Record                 // with HostLost: what others knew of the tree before, and have died
 }
 
 // assembly is the work in progress.
@@ -140,14 +141,18 @@ func (a *assembly) resource(parent int32, name proto.Name) int32 {
 	}
 	a.im.Resources = append(a.im.Resources, proto.ImageResource{Parent: parent, Name: name, Digest: d})
 	a.byName[key] = i
-	a.notes = append(a.notes, note{record: a.newest(d)})
+	n := note{record: newest(a.in.Records, d)}
+	if r := newest(a.in.Copies, d); r != nil {
+		n.newest, n.copied = r.Block, true
+	}
+	a.notes = append(a.notes, n)
 	return i
 }
 
-// newest is the newest journal record of the resource.
-func (a *assembly) newest(d proto.Digest) (best *proto.Record) {
-	for i := range a.in.Records {
-		r := &a.in.Records[i]
+// newest is the newest journal record of a resource.
+func newest(records []proto.Record, d proto.Digest) (best *proto.Record) {
+	for i := range records {
+		r := &records[i]
 		if r.Resource == d && (best == nil || best.Block.Stamp.Less(r.Block.Stamp)) {
 			best = r
 		}

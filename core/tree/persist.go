@@ -152,6 +152,15 @@ func (t *Tree) Kept(path []proto.Name) bool {
 	return r != nil && r.persist != nil
 }
 
+// EachKept visits the persistent resources.
+func (t *Tree) EachKept(f func(path []proto.Name, domain proto.Digest)) {
+	t.each(func(r *Resource) {
+		if r.persist != nil {
+			f(r.Path(), r.persist.domain)
+		}
+	})
+}
+
 func (t *Tree) at(path []proto.Name) *Resource {
 	r := &t.root
 	for i := 0; i < len(path) && r != nil; i++ {

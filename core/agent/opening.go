@@ -1,0 +1,124 @@
+package agent
+
+import (
+	"slices"
+
+	"github.com/godlm/godlm/core/proto"
+)
+
+// opening is the time in which a directory that was another host's is put together
+// again from what all processes say: what they master, and what locks they have on
+// trees whose masters are gone. Until all have spoken nobody can be told who masters
+// what, so questions wait.
+type opening struct {
+	is     bool
+	untold map[proto.ProcID]bool // have yet to speak
+	held   []heldMsg
+	// installed are trees that were to be mastered anew when the agent before ended.
+	// Some process may have been told of the new master already.
+	installed map[proto.Digest]*proto.Msg
+}
+
+type heldMsg struct {
+	from proto.ProcID
+	msg  *proto.Msg
+}
+
+func (o *opening) begin(a *Agent) {
+	o.is = true
+	o.untold = map[proto.ProcID]bool{}
+	o.installed = map[proto.Digest]*proto.Msg{}
+	for p := range a.live {
+		o.untold[p] = true
+	}
+}
+
+// hold puts a question off. It reports false when m is to be taken now.
+func (o *opening) hold(from proto.ProcID, m *proto.Msg) bool {
+	if !o.is {
+		return false
+	}
+	switch m.Kind {
+	case proto.KReport, proto.KReportEnd, proto.KMastered, proto.KInstalled:
+		return false
+	case proto.KKeep:
+		if m.Number == 0 { // it was noted before
+			return false
+		}
+	}
+	c := *m
+	c.Path = slices.Clone(m.Path)
+	o.held = append(o.held, heldMsg{from, &c})
+	return true
+}
+
+// mastered: a process masters a tree, which the agent before knew.
+func (a *Agent) mastered(p proto.ProcID, m *proto.Msg) {
+	if !a.opening.is {
+		return
+	}
+	d := m.Root.Digest()
+	t := a.dir[d]
+	if t == nil {
+		t = &tree{digest: d}
+		a.dir[d] = t
+	}
+	if t.assign >= m.Assign {
+		return
+	}
+	t.master, t.assign, t.held = p, m.Assign, true
+	// Without room a successor on this host does not know the tree, until it is used
+	// anew. It is better known to this one than not at all.
+	_ = a.world.Put(Entry{d, p, m.Assign})
+}
+
+// open ends the opening when all have spoken, and reports whether it is over. Trees
+// that have locks and no master are lost; nobody can say who had them.
+func (a *Agent) open() bool {
+	o := &a.opening
+	if !o.is {
+		return true
+	}
+	if len(o.untold) > 0 || len(a.coming) > 0 {
+		return false
+	}
+	o.is = false
+	for d := range a.reports {
+		t := a.dir[d]
+		if t == nil {
+			t = &tree{digest: d}
+			a.dir[d] = t
+		}
+		if !a.live[t.master] {
+			a.lost[d] = t
+		}
+	}
+	for d := range a.recovery.kept {
+		if a.dir[d] == nil {
+			t := &tree{digest: d}
+			a.dir[d], a.lost[d] = t, t
+		}
+	}
+	for _, d := range inOrder(o.installed) {
+		if t, m := a.dir[d], o.installed[d]; t.assign == m.Assign && a.live[t.master] {
+			a.world.Send(t.master, &proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign})
+		}
+	}
+	held := o.held
+	o.held = nil
+	for _, h := range held {
+		a.FromProcess(h.from, h.msg)
+	}
+	for _, d := range sorted(a.dead) {
+		// What is left of lost trees serves as copies.
+		for _, r := range a.world.Records(d) {
+			if t := a.dir[r.Tree]; t == nil || a.live[t.master] {
+				a.world.Retire(d, r.Tree)
+			}
+		}
+	}
+	if len(a.lost) == 0 {
+		a.forgetDead()
+	}
+	return true
+}

@@ -1,0 +1,118 @@
+// Package view is what the entries of the log of views do to the list of hosts (design
+// §6): who is a member, who is on the way out, and which host coordinates. It is the
+// same everywhere since the entries are. It knows no process: the coordinator numbers
+// those, below the epoch that is decided here.
+//
+// A host goes through these states; each change is an epoch:
+//
+//	      HostUp            HostOut              HostOver
+//	none ───────► member ───────────► out ─────────────────► none
+//	                │  ▲                │
+//	                │  └── HostUp ──────│── (of the same birth: its agent has changed)
+//	                └──── HostBye ──────┴──────────────────► none
+package view
+
+import (
+	"slices"
+
+	"github.com/godlm/godlm/core/proto"
+)
+
+// Apply changes s by an entry. It reports whether anything has changed: an entry that
+// was overtaken by another does nothing.
+func Apply(s *proto.HostState, e *proto.HostEntry) bool {
+	at := slices.IndexFunc(s.Hosts, func(h proto.Host) bool { return h.ID == e.Host.ID })
+	switch e.Verb {
+	case proto.HostUp:
+		return up(s, e, at)
+	case proto.HostOut:
+		if at < 0 || s.Hosts[at].Birth != e.Host.Birth || s.Hosts[at].Out {
+			return false
+		}
+		advance(s)
+		s.Hosts[at].Out, s.Hosts[at].Why = true, e.Host.Why
+	case proto.HostOver:
+		if at < 0 || s.Hosts[at].Birth != e.Host.Birth || !s.Hosts[at].Out {
+			return false
+		}
+		advance(s)
+		s.Hosts = slices.Delete(s.Hosts, at, at+1)
+	case proto.HostBye:
+		if at < 0 || s.Hosts[at].Birth != e.Host.Birth {
+			return false
+		}
+		advance(s)
+		s.Hosts = slices.Delete(s.Hosts, at, at+1)
+	default:
+		return false
+	}
+	coordinate(s)
+	return true
+}
+
+// up: an agent has taken up its work. With the birth of a member it goes on with that
+// host's processes. Otherwise it has none: those of an earlier birth are gone, which
+// only their own host can say.
+func up(s *proto.HostState, e *proto.HostEntry, at int) bool {
+	goesOn := at >= 0 && s.Hosts[at].Birth == e.Host.Birth
+	if goesOn && s.Hosts[at].Out {
+		return false
+	}
+	if e.Host.Birth != 0 && !goesOn {
+		return false // of a membership that has ended
+	}
+	if s.Epoch == 0 {
+		s.Epoch = e.Epoch
+	}
+	advance(s)
+	h := e.Host
+	h.Out, h.Why = false, ""
+	if goesOn {
+		s.Hosts[at] = h
+	} else {
+		if at >= 0 {
+			s.Hosts = slices.Delete(s.Hosts, at, at+1)
+		}
+		h.Birth = s.Epoch
+		s.Hosts = append(s.Hosts, h)
+	}
+	if h.ID == s.Coordinator && goesOn {
+		s.Seat = s.Epoch
+	}
+	coordinate(s)
+	return true
+}
+
+func advance(s *proto.HostState) { s.Epoch++ }
+
+// coordinate chooses the coordinator. It stays who it is, and while it is on the way
+// out there is none: what it has given out stands until its lease is over.
+func coordinate(s *proto.HostState) {
+	if i := slices.IndexFunc(s.Hosts, func(h proto.Host) bool { return h.ID == s.Coordinator }); i >= 0 && s.Hosts[i].Birth <= s.Since {
+		return // also when it is out
+	}
+	s.Coordinator = 0
+	for _, h := range s.Hosts {
+		if !h.Out {
+			s.Coordinator, s.Since, s.Seat = h.ID, s.Epoch, s.Epoch
+			return
+		}
+	}
+}
+
+// Find is the entry of a host; nil if it has none.
+func Find(s *proto.HostState, id proto.HostID) *proto.Host {
+	for i := range s.Hosts {
+		if s.Hosts[i].ID == id {
+			return &s.Hosts[i]
+		}
+	}
+	return nil
+}
+
+// Clone is an independent copy.
+func Clone(s *proto.HostState) *proto.HostState {
+	c := *s
+	c.Hosts = slices.Clone(s.Hosts)
+	return &c
+}

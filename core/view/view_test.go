@@ -1,0 +1,106 @@
+package view
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/godlm/godlm/core/proto"
+)
+
+func entry(verb proto.HostVerb, id proto.HostID, birth uint32) *proto.HostEntry {
+	return &proto.HostEntry{Verb: verb, Host: proto.Host{ID: id, Birth: birth, Name: fmt.Sprint("h", id)}, Epoch: 1000}
+}
+
+func show(s *proto.HostState) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d by %d since %d seat %d:", s.Epoch, s.Coordinator, s.Since, s.Seat)
+	for _, h := range s.Hosts {
+		fmt.Fprintf(&b, " %d/%d", h.ID, h.Birth)
+		if h.Out {
+			b.WriteString("!")
+		}
+	}
+	return b.String()
+}
+
+func TestHosts(t *testing.T) {
+	s := &proto.HostState{}
+	for i, step := range []struct {
+		e       *proto.HostEntry
+		changes bool
+		want    string
+	}{
+		{entry(proto.HostOut, 1, 0), false, "0 by 0 since 0 seat 0:"},
+		{entry(proto.HostUp, 1, 0), true, "1001 by 1 since 1001 seat 1001: 1/1001"},
+		{entry(proto.HostUp, 2, 0), true, "1002 by 1 since 1001 seat 1001: 1/1001 2/1002"},
+		{entry(proto.HostUp, 3, 7), false, "1002 by 1 since 1001 seat 1001: 1/1001 2/1002"},
+		{entry(proto.HostUp, 2, 1002), true, "1003 by 1 since 1001 seat 1001: 1/1001 2/1002"}, // another agent
+		{entry(proto.HostUp, 1, 1001), true, "1004 by 1 since 1001 seat 1004: 1/1001 2/1002"}, // of the coordinator
+		{entry(proto.HostOver, 2, 1002), false, "1004 by 1 since 1001 seat 1004: 1/1001 2/1002"},
+		{entry(proto.HostOut, 1, 1001), true, "1005 by 1 since 1001 seat 1004: 1/1001! 2/1002"},
+		{entry(proto.HostOut, 1, 1001), false, "1005 by 1 since 1001 seat 1004: 1/1001! 2/1002"},
+		{entry(proto.HostUp, 1, 1001), false, "1005 by 1 since 1001 seat 1004: 1/1001! 2/1002"}, // too late
+		{entry(proto.HostOver, 1, 1001), true, "1006 by 2 since 1006 seat 1006: 2/1002"},
+		{entry(proto.HostUp, 1, 0), true, "1007 by 2 since 1006 seat 1006: 2/1002 1/1007"},
+		{entry(proto.HostBye, 1, 1001), false, "1007 by 2 since 1006 seat 1006: 2/1002 1/1007"},
+		{entry(proto.HostUp, 2, 0), true, "1008 by 1 since 1008 seat 1008: 1/1007 2/1008"}, // it was started anew
+		{entry(proto.HostBye, 1, 1007), true, "1009 by 2 since 1009 seat 1009: 2/1008"},
+		{entry(proto.HostOut, 2, 1008), true, "1010 by 2 since 1009 seat 1009: 2/1008!"},
+		{entry(proto.HostUp, 3, 0), true, "1011 by 2 since 1009 seat 1009: 2/1008! 3/1011"},
+		{entry(proto.HostUp, 2, 0), true, "1012 by 3 since 1012 seat 1012: 3/1011 2/1012"},
+	} {
+		before := Clone(s)
+		if got := Apply(s, step.e); got != step.changes || show(s) != step.want {
+			t.Fatalf("step %d: %v, %s; want %v, %s", i, got, show(s), step.changes, step.want)
+		}
+		if !step.changes && show(before) != show(s) {
+			t.Fatalf("step %d changes something", i)
+		}
+	}
+}
+
+// Whatever the entries: epochs go up with each change, there is a coordinator if there
+// is a member and none on the way out, and no birth comes twice.
+func TestHostsByChance(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 2000 {
+		s := &proto.HostState{}
+		births := map[uint32]proto.HostID{}
+		for range 40 {
+			id := proto.HostID(1 + r.IntN(4))
+			var birth uint32
+			if h := Find(s, id); h != nil && r.IntN(4) > 0 {
+				birth = h.Birth
+			}
+			before := Clone(s)
+			changed := Apply(s, entry(proto.HostVerb(1+r.IntN(4)), id, birth))
+			if changed != (s.Epoch > before.Epoch) {
+				t.Fatalf("%s after %s", show(s), show(before))
+			}
+			c := Find(s, s.Coordinator)
+			if len(s.Hosts) > 0 && c == nil && !allOut(s) {
+				t.Fatalf("nobody coordinates: %s after %s", show(s), show(before))
+			}
+			if old := Find(before, before.Coordinator); old != nil && old.Out && s.Coordinator != before.Coordinator && Find(s, old.ID) != nil && Find(s, old.ID).Birth == old.Birth {
+				t.Fatalf("a successor while the coordinator is on the way out: %s after %s", show(s), show(before))
+			}
+			for _, h := range s.Hosts {
+				if was, ok := births[h.Birth]; ok && was != h.ID {
+					t.Fatalf("birth %d twice", h.Birth)
+				}
+				births[h.Birth] = h.ID
+			}
+		}
+	}
+}
+
+func allOut(s *proto.HostState) bool {
+	for _, h := range s.Hosts {
+		if !h.Out {
+			return false
+		}
+	}
+	return true
+}
