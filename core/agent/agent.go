@@ -195,13 +195,13 @@ func (a *Agent) Join() (id proto.ProcID, view uint64) {
 }
 
 // JoinGroup admits a new container like a process that never masters a tree.
-func (a *Agent) JoinGroup() (id proto.ProcID, view uint64) {
-	id, view = a.Join()
+func (a *Agent) JoinGroup(named func(id proto.ProcID, view uint64)) {
+	id, view := a.Join()
 	a.groups[id] = true
 	for _, x := range sorted(a.connected) {
 		a.sendView(x) // the search for deadlocks asks containers
 	}
-	return id, view
+	named(id, view)
 }
 
 // Connected says that a live process has reached this agent. It is told the view

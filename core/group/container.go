@@ -73,9 +73,25 @@ func (g *Groups) create(q *call, m *proto.Call) {
 	}
 	g.count = max(1, (g.count+1)&(1<<31-1)) // dlm_glc_id_t is an int
 	g.notes = append(g.notes, &proto.Msg{Kind: proto.KNoteCount, Number: uint64(g.count), Text: g.past.boot})
-	id, view := g.registry.JoinGroup()
-	c := g.newContainer(id, g.count)
-	c.flags, c.creator, c.spaces = m.Flags, q.proc, slices.Clone(m.Spaces)
+	number, flags, spaces := g.count, m.Flags, slices.Clone(m.Spaces)
+	g.registry.JoinGroup(func(id proto.ProcID, view uint64) {
+		g.work(func() { g.created(q, id, view, number, flags, spaces) })
+	})
+}
+
+// created: a new container has its name, while its creator may have gone.
+func (g *Groups) created(q *call, id proto.ProcID, view uint64, number, flags uint32, spaces []proto.Namespace) {
+	switch {
+	case g.calls[q.callKey] != q:
+		g.registry.Dead(id)
+		return
+	case g.memberOf[q.proc] != nil: // by another call meanwhile
+		g.registry.Dead(id)
+		g.status(q, dlm.Attached)
+		return
+	}
+	c := g.newContainer(id, number)
+	c.flags, c.creator, c.spaces = flags, q.proc, spaces
 	c.proc.Joined(id, view)
 	g.world.Open(id)
 	g.registry.Connected(id)

@@ -35,7 +35,8 @@ type World interface {
 
 // Registry is the agent.
 type Registry interface {
-	JoinGroup() (id proto.ProcID, view uint64)
+	// JoinGroup names a new container, now or later.
+	JoinGroup(named func(id proto.ProcID, view uint64))
 	Connected(p proto.ProcID)
 	Dead(p proto.ProcID)
 	FromProcess(p proto.ProcID, m *proto.Msg)

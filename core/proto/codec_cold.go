@@ -103,6 +103,7 @@ func appendCold(b []byte, m *Msg) []byte {
 	case KWelcome:
 		b = appendUint(b, uint64(m.Proc))
 		b = appendUint(b, m.View)
+		b = appendUint(b, m.Number)
 	case KView:
 		b = appendUint(b, m.View)
 		b = appendArray(b, len(m.Procs))
@@ -261,6 +262,7 @@ func (d *decoder) cold(m *Msg) {
 	case KWelcome:
 		m.Proc = ProcID(d.u64())
 		m.View = d.u64()
+		m.Number = d.u64()
 	case KView:
 		m.View = d.u64()
 		m.Procs = m.Procs[:0]

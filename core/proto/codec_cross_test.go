@@ -95,7 +95,7 @@ func fieldsOf(m *Msg) ([]any, bool) {
 	case KMaster:
 		return []any{root, uint64(m.Proc), m.Assign, m.Number}, true
 	case KWelcome:
-		return []any{uint64(m.Proc), m.View}, true
+		return []any{uint64(m.Proc), m.View, m.Number}, true
 	case KConnect:
 		return []any{uint64(m.Proc), uint64(m.Flags), m.View}, true
 	}

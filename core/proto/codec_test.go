@@ -67,7 +67,7 @@ func random(r *rand.Rand, k Kind) *Msg {
 	m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall = &Call{}, &Reply{}, &NotedGroup{}, &NotedLock{}, &NotedCall{}
 	m.Text, m.Epoch, m.Birth, m.Host = "some text", r.Uint32(), r.Uint32(), HostID(num())
 	m.HostState, m.HostEntry = &HostState{}, &HostEntry{}
-	for _, p := range []any{&m.Data, &m.Records, m.HostState, m.HostEntry, &m.User, m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall} {
+	for _, p := range []any{&m.Data, &m.Dead, &m.Records, m.HostState, m.HostEntry, &m.User, m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall} {
 		fill(r, reflect.ValueOf(p).Elem())
 	}
 	return m

@@ -22,6 +22,10 @@ type Host struct {
 	Out bool
 	// Why it is out, for people.
 	Why string
+	// Asked is what an agent knows its own HostUp by; each agent has another.
+	Asked uint64
+	// Voter: its configuration says that it votes.
+	Voter bool
 }
 
 // HostState is what the log of views leads to.
@@ -31,6 +35,10 @@ type HostState struct {
 	// that is formed anew goes on above all that its predecessor has given out.
 	Epoch uint32
 	Hosts []Host // in the order of their births
+	// Names are the latest hosts of each name that may vote, Replaced those that had
+	// the name before: they must not vote any more.
+	Names    []Host
+	Replaced []HostID
 	// Coordinator keeps the directory and numbers processes; 0: nobody does now.
 	Coordinator HostID
 	// Since is the epoch in which it became so; what a coordinator before it knew it
@@ -66,12 +74,16 @@ func (h *Host) code(f *fields) {
 	num(f, &h.Birth)
 	f.bool(&h.Out)
 	f.text(&h.Why)
+	num(f, &h.Asked)
+	f.bool(&h.Voter)
 }
 
 func (s *HostState) code(f *fields) {
 	f.text(&s.Cluster)
 	num(f, &s.Epoch)
 	list(f, &s.Hosts, listLeast, func(f *fields, h *Host) { h.code(f) })
+	list(f, &s.Names, listLeast, func(f *fields, h *Host) { h.code(f) })
+	list(f, &s.Replaced, listLeast, num[HostID])
 	num(f, &s.Coordinator)
 	num(f, &s.Since)
 	num(f, &s.Seat)
@@ -91,6 +103,7 @@ func (m *Msg) betweenHosts(f *fields) {
 		f.text(&m.Text)
 		num(f, &m.Number)
 		num(f, &m.Flags)
+		f.data(&m.Data)
 	case KRaft, KLogEntry:
 		f.data(&m.Data)
 	case KForward, KDeliver:
@@ -101,6 +114,7 @@ func (m *Msg) betweenHosts(f *fields) {
 		num(f, &m.Birth)
 		list(f, &m.Procs, listLeast, num[ProcID])
 		list(f, &m.Groups, listLeast, num[ProcID])
+		list(f, &m.Dead, listLeast, num[ProcID])
 	case KJoin:
 		num(f, &m.Epoch)
 		num(f, &m.Number)

@@ -61,7 +61,7 @@ const (
 
 // Agent to process.
 const (
-	KWelcome       Kind = 48 + iota // Proc View
+	KWelcome       Kind = 48 + iota // Proc View Number (birth of the host)
 	KView                           // View Procs Groups Number: of the directory; with another one all is told anew
 	KMaster                         // Root Proc Assign, Number: of the KLookup; Proc 0: nobody masters it
 	KInstall                        // Image
@@ -96,11 +96,11 @@ const (
 // Between the agents of two hosts. The one that has connected begins with KIntro, and
 // the other answers with one.
 const (
-	KIntro     Kind = 80 + iota // Host Text (name) Number (of this agent, drawn by lot) Flags (IntroFresh)
+	KIntro     Kind = 80 + iota // Host Text (name) Number (of this agent, drawn by lot) Flags Data (address)
 	KRaft                       // Data: a message of the log of views
 	KForward                    // Proc Data: a frame of that process for the coordinator
 	KDeliver                    // Proc Data: a frame of the coordinator for that process
-	KRoster                     // Epoch Birth Procs Groups: the processes of the sender's host
+	KRoster                     // Epoch Birth Procs Groups Dead: the processes of the sender's host, and those whose journals follow
 	KJoin                       // Epoch Number Flags (1: a container): a new process
 	KJoined                     // Number (of KJoin) Proc View
 	KDied                       // Proc: proven
@@ -143,6 +143,9 @@ const (
 
 // DomainInvalid in the Flags of KKept: the domain has been invalidated.
 const DomainInvalid = 1
+
+// HelloHosts in the Flags of KHello: its configuration has other hosts.
+const HelloHosts = 1 << 16
 
 // Version is the protocol version of KHello and KConnect.
 const Version = 1
@@ -196,6 +199,7 @@ type Msg struct {
 	Host      HostID
 	Epoch     uint32
 	Birth     uint32
+	Dead      []ProcID
 	Data      []byte
 	Records   []Record
 	HostState *HostState

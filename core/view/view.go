@@ -54,12 +54,18 @@ func Apply(s *proto.HostState, e *proto.HostEntry) bool {
 // host's processes. Otherwise it has none: those of an earlier birth are gone, which
 // only their own host can say.
 func up(s *proto.HostState, e *proto.HostEntry, at int) bool {
+	if at >= 0 && s.Hosts[at].Asked == e.Host.Asked {
+		return false // the same once more
+	}
 	goesOn := at >= 0 && s.Hosts[at].Birth == e.Host.Birth
 	if goesOn && s.Hosts[at].Out {
 		return false
 	}
 	if e.Host.Birth != 0 && !goesOn {
 		return false // of a membership that has ended
+	}
+	if slices.ContainsFunc(s.Hosts, func(h proto.Host) bool { return h.Name == e.Host.Name && h.ID != e.Host.ID }) {
+		return false // two hosts of one name; or one that was lost, and then it is soon out
 	}
 	if s.Epoch == 0 {
 		s.Epoch = e.Epoch
@@ -79,8 +85,23 @@ func up(s *proto.HostState, e *proto.HostEntry, at int) bool {
 	if h.ID == s.Coordinator && goesOn {
 		s.Seat = s.Epoch
 	}
+	name(s, h)
 	coordinate(s)
 	return true
+}
+
+// name notes who has a name now.
+func name(s *proto.HostState, h proto.Host) {
+	h = proto.Host{ID: h.ID, Name: h.Name, Voter: h.Voter}
+	i := slices.IndexFunc(s.Names, func(x proto.Host) bool { return x.Name == h.Name })
+	if i < 0 {
+		s.Names = append(s.Names, h)
+		return
+	}
+	if s.Names[i].ID != h.ID {
+		s.Replaced = append(s.Replaced, s.Names[i].ID)
+	}
+	s.Names[i] = h
 }
 
 func advance(s *proto.HostState) { s.Epoch++ }
@@ -113,6 +134,6 @@ func Find(s *proto.HostState, id proto.HostID) *proto.Host {
 // Clone is an independent copy.
 func Clone(s *proto.HostState) *proto.HostState {
 	c := *s
-	c.Hosts = slices.Clone(s.Hosts)
+	c.Hosts, c.Names, c.Replaced = slices.Clone(s.Hosts), slices.Clone(s.Names), slices.Clone(s.Replaced)
 	return &c
 }

@@ -9,8 +9,11 @@ import (
 	"github.com/godlm/godlm/core/proto"
 )
 
+var asked uint64
+
 func entry(verb proto.HostVerb, id proto.HostID, birth uint32) *proto.HostEntry {
-	return &proto.HostEntry{Verb: verb, Host: proto.Host{ID: id, Birth: birth, Name: fmt.Sprint("h", id)}, Epoch: 1000}
+	asked++
+	return &proto.HostEntry{Verb: verb, Host: proto.Host{Asked: asked, ID: id, Birth: birth, Name: fmt.Sprint("h", id)}, Epoch: 1000}
 }
 
 func show(s *proto.HostState) string {
@@ -57,6 +60,9 @@ func TestHosts(t *testing.T) {
 		}
 		if !step.changes && show(before) != show(s) {
 			t.Fatalf("step %d changes something", i)
+		}
+		if Apply(s, step.e) && step.e.Verb == proto.HostUp {
+			t.Fatalf("step %d is done twice", i)
 		}
 	}
 }

@@ -23,7 +23,7 @@ const (
 	// strangers bounds sockets that have not said what they are for, or not proven
 	// themselves; greetTime how long each may take.
 	strangers = 256
-	greetTime  = 5 * time.Second
+	greetTime = 5 * time.Second
 	// A network that swallows everything is noticed after about this long, so that
 	// the stream can try another socket.
 	userTimeout = 3000 // milliseconds
@@ -335,7 +335,9 @@ func (l *Loop) join(fd int, a *Admission, plain []byte) error {
 	var id StreamID
 	copy(id[:], plain[headerSize+1:])
 	got := binary.BigEndian.Uint64(plain[headerSize+17:])
-	h, c, err := a.Find(id, got == 0)
+	fresh := got&metBit == 0
+	got &^= metBit
+	h, c, err := a.Find(id, fresh)
 	if err != nil {
 		return err
 	}
@@ -355,4 +357,91 @@ func (l *Loop) join(fd int, a *Admission, plain []byte) error {
 	}
 	l.enter(c)
 	return nil
+}
+
+// inbox is a datagram socket by which another process hands over sockets.
+type inbox struct {
+	loop *Loop
+	take func(fd int)
+	mu   sync.Mutex
+	fd   int
+	key  unix.EpollEvent
+}
+
+// Receive opens a datagram socket at addr, which must not exist, and gives take every
+// socket that comes. take must have checked that only trusted users can reach addr.
+func (l *Loop) Receive(addr unix.Sockaddr, take func(fd int)) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make a socket: %w", err)
+	}
+	if err := unix.Bind(fd, addr); err != nil {
+		return errors.Join(fmt.Errorf("bind a socket: %w", err), unix.Close(fd))
+	}
+	b := &inbox{loop: l, take: take, fd: fd}
+	l.opened(fd)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.key, err = l.add(fd, b, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		b.fd = -1
+		l.closeFD(fd)
+	}
+	return err
+}
+
+// announced implements source.
+func (b *inbox) announced(uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.fd >= 0 {
+		done := b.loop.holdForks()
+		fds, err := b.receive()
+		for _, fd := range fds {
+			b.loop.opened(fd)
+		}
+		done()
+		if err != nil {
+			if !errors.Is(err, unix.EAGAIN) {
+				b.loop.cfg.Log.Warn("take a socket from the agent", "error", err)
+			}
+			return
+		}
+		for _, fd := range fds {
+			b.take(fd)
+		}
+	}
+}
+
+func (b *inbox) receive() (fds []int, err error) {
+	var data [16]byte
+	var oob [64]byte
+	_, n, _, _, err := unix.Recvmsg(b.fd, data[:], oob[:], unix.MSG_CMSG_CLOEXEC)
+	if err == unix.EINTR {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil {
+		return nil, nil // not from the agent
+	}
+	for i := range messages {
+		if got, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			fds = append(fds, got...)
+		}
+	}
+	return fds, nil
+}
+
+// Close closes the socket.
+func (b *inbox) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fd < 0 {
+		return
+	}
+	b.loop.release(b.key)
+	b.loop.closeFD(b.fd)
+	b.fd = -1
 }

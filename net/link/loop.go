@@ -260,6 +260,8 @@ func (l *Loop) Close() {
 			s.Close()
 		case *stranger:
 			s.Close()
+		case *inbox:
+			s.Close()
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -43,6 +44,8 @@ type RemoteHandler interface {
 
 const (
 	controlBit = 1 << 31
+	// metBit in the number of a resume: the sender has heard of the other side before.
+	metBit = 1 << 63
 	// The control frames: resume opens each socket's conversation, ack lets the peer
 	// forget, unknown says that the stream has ended here.
 	ctlResume  = 1 // StreamID, bytes got
@@ -67,6 +70,7 @@ type remote struct {
 	coverMu sync.Mutex // after Conn.mu
 	cover   Cover
 
+	met    bool   // the peer has answered once: it knows the stream, or it is over
 	up     bool   // both have said how far they are
 	resume bool   // our word is still to be sent
 	raw    []byte // to be sent as it is
@@ -80,9 +84,9 @@ type remote struct {
 }
 
 // NewRemote makes the opener's side of a stream, which Redial connects.
-func (l *Loop) NewRemote(id StreamID, h RemoteHandler) *Conn {
+func (l *Loop) NewRemote(h RemoteHandler) *Conn {
 	c := l.NewConn(h)
-	c.rem = &remote{id: id, opener: true, handler: h}
+	c.rem = &remote{id: newStreamID(), opener: true, handler: h}
 	return c
 }
 
@@ -153,7 +157,7 @@ func (c *Conn) resumed(got uint64) error {
 	r.sent -= uint64(len(r.kept))
 	c.out = append(r.kept, c.out...)
 	r.kept = nil
-	r.up = true
+	r.up, r.met = true, true
 	c.count()
 	return nil
 }
@@ -278,7 +282,7 @@ func (c *Conn) control() error {
 		c.inAt += headerSize + int(n)
 		switch {
 		case b[0] == ctlResume && len(b) == resumeSize-headerSize && c.rem.opener:
-			if err := c.resumed(binary.BigEndian.Uint64(b[17:])); err != nil {
+			if err := c.resumed(binary.BigEndian.Uint64(b[17:]) &^ metBit); err != nil {
 				return err
 			}
 			c.touch()
@@ -368,7 +372,11 @@ func (c *Conn) load() (bool, error) {
 	if r.resume {
 		r.resume = false
 		r.told = r.got
-		if c.now, err = r.cover.Seal(c.now, appendControl(nil, ctlResume, r.id[:], r.got)); err != nil {
+		got := r.got
+		if r.met {
+			got |= metBit
+		}
+		if c.now, err = r.cover.Seal(c.now, appendControl(nil, ctlResume, r.id[:], got)); err != nil {
 			return false, err
 		}
 	}
@@ -388,4 +396,27 @@ func (c *Conn) load() (bool, error) {
 	}
 	c.count()
 	return len(c.now) > 0, nil
+}
+
+// MakeRemote says that an outbox that has no socket yet is the opener's side of a
+// stream.
+func (c *Conn) MakeRemote(h RemoteHandler) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rem == nil && c.fd < 0 {
+		c.rem = &remote{id: newStreamID(), opener: true, handler: h}
+		if c.ordered { // only messages of one host have an order beyond a connection
+			c.ordered = false
+			c.loop.unordered(c)
+		}
+	}
+}
+
+func newStreamID() (id StreamID) {
+	if _, err := rand.Read(id[:]); err != nil {
+		panic(err) // the kernel always has some
+	}
+	return id
 }

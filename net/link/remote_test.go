@@ -149,7 +149,7 @@ func TestStreamOutlivesSockets(t *testing.T) {
 	at, from := newFar(t, count), newFar(t, count)
 	h := newHosts(t, at)
 	from.dial = h.dial(t, 1)
-	c := h.a.NewRemote(StreamID{1}, from)
+	c := h.a.NewRemote(from)
 	from.dial(c)
 	rng := rand.New(rand.NewPCG(1, 2))
 	m := &proto.Msg{Kind: proto.KQueued}

@@ -1,6 +1,9 @@
 package node
 
 import (
+	"errors"
+	"slices"
+
 	"github.com/godlm/godlm/core/agent"
 	"github.com/godlm/godlm/core/journal"
 	"github.com/godlm/godlm/core/proto"
@@ -14,6 +17,15 @@ var _ agent.World = (*agentWorld)(nil)
 
 // Send implements agent.World.
 func (w *agentWorld) Send(to proto.ProcID, m *proto.Msg) {
+	if home, away := w.seat.homes[to]; away {
+		w.council.hosts.send(home, &proto.Msg{Kind: proto.KDeliver, Proc: to, Data: proto.Append(nil, m)})
+		return
+	}
+	w.sendLocal(to, m)
+}
+
+// sendLocal queues m for a process or container of this host.
+func (w *agentWorld) sendLocal(to proto.ProcID, m *proto.Msg) {
 	if uint64(to) == w.n.me.Load() {
 		if err := w.n.local.toProcess.put(m); err != nil {
 			w.n.log.Error("message of the own agent", "kind", m.Kind, "error", err)
@@ -37,6 +49,9 @@ func (w *agentWorld) Records(dead proto.ProcID) []proto.Record {
 	if f := w.dead[dead]; f != nil {
 		return journal.Records(f)
 	}
+	if m := w.seat.journals[dead]; m != nil {
+		return slices.Clone(m.Records)
+	}
 	return nil
 }
 
@@ -45,6 +60,9 @@ func (w *agentWorld) Peers(dead proto.ProcID) (peers []proto.ProcID, all bool) {
 	if f := w.dead[dead]; f != nil {
 		return journal.Peers(f)
 	}
+	if m := w.seat.journals[dead]; m != nil {
+		return slices.Clone(m.Procs), m.Flags&proto.JournalAll != 0
+	}
 	return nil, true
 }
 
@@ -52,11 +70,28 @@ func (w *agentWorld) Peers(dead proto.ProcID) (peers []proto.ProcID, all bool) {
 func (w *agentWorld) Retire(dead proto.ProcID, tree proto.Digest) {
 	if f := w.dead[dead]; f != nil {
 		journal.Retire(f, tree)
+		return
+	}
+	if m := w.seat.journals[dead]; m != nil {
+		m.Records = slices.DeleteFunc(m.Records, func(r proto.Record) bool { return r.Tree == tree })
+		w.council.hosts.send(w.seat.homes[dead], &proto.Msg{Kind: proto.KRetire, Proc: dead, Domain: tree})
 	}
 }
 
 // Forget implements agent.World.
 func (w *agentWorld) Forget(dead proto.ProcID) {
+	home, away := w.seat.homes[dead]
+	if !away {
+		w.forgetLocal(dead)
+		return
+	}
+	delete(w.seat.homes, dead)
+	delete(w.seat.journals, dead)
+	w.council.hosts.send(home, &proto.Msg{Kind: proto.KForget, Proc: dead})
+}
+
+// forgetLocal removes what a dead process of this host has left.
+func (w *agentWorld) forgetLocal(dead proto.ProcID) {
 	defer w.n.holdForks()()
 	if f := w.dead[dead]; f != nil {
 		if err := f.Remove(); err != nil {
@@ -64,7 +99,7 @@ func (w *agentWorld) Forget(dead proto.ProcID) {
 		}
 		delete(w.dead, dead)
 	}
-	if err := w.n.dir.RemoveProcSock(dead); err != nil {
+	if err := errors.Join(w.n.dir.RemoveProcSock(dead), w.n.dir.RemoveHandSock(dead)); err != nil {
 		w.n.log.Warn("remove a dead process's socket", "proc", dead, "error", err)
 	}
 }

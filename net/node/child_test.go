@@ -38,7 +38,7 @@ func newProgram(dir string, timeout time.Duration) (*program, error) {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("pid", os.Getpid())
 	}
 	var err error
-	p.n, err = Open(Config{Dir: dir, Sink: p, Log: log, joinTimeout: timeout})
+	p.n, err = Open(Config{Dir: dir, Sink: p, Log: log, Cluster: clusterOf(os.Getenv("NODE_CLUSTER")), joinTimeout: timeout})
 	return p, err
 }
 
@@ -65,6 +65,7 @@ func (p *program) do(words []string) string {
 		return v
 	}
 	var res process.Result
+	p.n.Expired()
 	switch words[0] {
 	case "lock", "ask":
 		p.request(words[1], mode.Mode(num(2)), &res)
@@ -83,6 +84,8 @@ func (p *program) do(words []string) string {
 		copy(r.Value[:], words[2])
 		p.n.Process().Unlock(&r, &res)
 		p.n.Flush()
+	case "lost":
+		return fmt.Sprint(p.n.Expired() || p.n.lost.Load())
 	case "agent":
 		return fmt.Sprint(p.n.role.Load() != nil)
 	case "spin":
@@ -170,8 +173,16 @@ func freshDir(t *testing.T) string { return filepath.Join(t.TempDir(), "base", "
 
 func startChild(t testing.TB, dir string) *child {
 	t.Helper()
+	c := beginChild(t, dir, "")
+	c.joined()
+	return c
+}
+
+// beginChild starts a process; joined waits until it has its name.
+func beginChild(t testing.TB, dir, cluster string) *child {
+	t.Helper()
 	c := &child{t: t, cmd: exec.Command(os.Args[0])}
-	c.cmd.Env = append(os.Environ(), "NODE_CHILD="+dir)
+	c.cmd.Env = append(os.Environ(), "NODE_CHILD="+dir, "NODE_CLUSTER="+cluster)
 	c.cmd.Stderr = os.Stderr
 	var err error
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
@@ -186,13 +197,17 @@ func startChild(t testing.TB, dir string) *child {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.kill)
+	return c
+}
+
+func (c *child) joined() {
+	c.t.Helper()
 	s := c.read()
 	id, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
-		t.Fatalf("child: %s", s)
+		c.t.Fatalf("child: %s", s)
 	}
 	c.id = proto.ProcID(id)
-	return c
 }
 
 // send gives a command; read takes its answer.

@@ -71,6 +71,7 @@ func (w *groupWorld) Open(id proto.ProcID) {
 		take:    func(from proto.ProcID, side proto.Role, m *proto.Msg) { r.fromGroupPeer(id, from, side, m) },
 		refused: func(why string) { n.clock.after(0, func() { r.groupBroken(id, why) }) },
 		remind:  func(proto.ProcID) {},
+		where:   func(p proto.ProcID) { r.later(func() { r.seat.whereIs(id, p) }) },
 	})
 	w.hostsMu.Lock()
 	w.hosts[id] = h
@@ -203,6 +204,9 @@ func (r *role) pumpGroups() {
 		hosts = append(hosts, h)
 	}
 	r.hostsMu.Unlock()
+	if r.n.Expired() {
+		return
+	}
 	for _, h := range hosts {
 		for h.fromAgent.some.Load() && h.pumping.TryLock() {
 			err := link.EachFrame(h.fromAgent.take(), &h.msg, func(m *proto.Msg) { r.toGroup(h, m) })
@@ -216,7 +220,11 @@ func (r *role) pumpGroups() {
 }
 
 func (r *role) toGroup(h *groupHost, m *proto.Msg) {
-	if m.Kind == proto.KView {
+	switch m.Kind {
+	case proto.KPlace:
+		h.peers.place(m)
+		return
+	case proto.KView:
 		h.peers.view(m)
 	}
 	r.mu.Lock()

@@ -80,7 +80,11 @@ func (n *Node) findAgent(pause time.Duration) bool {
 		return n.failed(errors.Join(err, unix.Close(fd)))
 	}
 	c := n.loop.NewConn(&toAgent{n: n, pause: pause})
-	c.Send(&proto.Msg{Kind: proto.KHello, Text: n.file.Name, Proc: proto.ProcID(n.me.Load()), Flags: proto.Version})
+	hello := &proto.Msg{Kind: proto.KHello, Text: n.file.Name, Proc: proto.ProcID(n.me.Load()), Flags: proto.Version}
+	if n.cfg.Cluster != nil {
+		hello.Flags |= proto.HelloHosts
+	}
+	c.Send(hello)
 	return c.Attach(fd) == nil
 }
 
@@ -105,13 +109,17 @@ func (n *Node) endJoin(err error) {
 }
 
 // welcomed takes an agent's welcome.
-func (n *Node) welcomed(id proto.ProcID, view uint64, a *agentLink) error {
+func (n *Node) welcomed(id proto.ProcID, view uint64, birth uint32, a *agentLink) error {
 	first := n.me.CompareAndSwap(0, uint64(id))
 	if id == 0 || n.me.Load() != uint64(id) {
 		return fmt.Errorf("welcomed as process %#x", uint64(id))
 	}
 	if first {
 		if err := n.listen(id); err != nil {
+			n.endJoin(err)
+			return err
+		}
+		if err := n.startLease(birth); err != nil {
 			n.endJoin(err)
 			return err
 		}
@@ -131,7 +139,10 @@ func (n *Node) listen(id proto.ProcID) error {
 	if _, err := n.loop.Listen(n.dir.ProcSock(id), n.peers.accept); err != nil {
 		return fmt.Errorf("open the socket of process %#x in %s: %w", uint64(id), n.dir.Path(), err)
 	}
-	return nil
+	if n.cfg.Cluster == nil {
+		return nil
+	}
+	return n.takeHanded(id)
 }
 
 // refused takes a refusal by the agent or another process: this process is out.
@@ -165,12 +176,12 @@ func (h *toAgent) Message(c *link.Conn, m *proto.Msg) error {
 			return errors.New("a second welcome")
 		}
 		h.welcomed = true
-		return h.n.welcomed(m.Proc, m.View, &agentLink{conn: c})
+		return h.n.welcomed(m.Proc, m.View, uint32(m.Number), &agentLink{conn: c})
 	case proto.KReject:
 		h.n.refused(m.Text)
 		return errors.New("refused by the agent")
 	}
-	if err := between(m, proto.KView, proto.KGroupDiscard); err != nil {
+	if err := between(m, proto.KView, proto.KPlace); err != nil {
 		return err
 	}
 	if !h.welcomed {

@@ -65,6 +65,9 @@ type Config struct {
 	DeadlockWait time.Duration
 	// Central: while this process is the agent, it masters all trees that it can.
 	Central bool
+	// Cluster: this host is one of several; nil: it is alone, and nothing is opened to
+	// any network.
+	Cluster *Cluster
 	Log     *slog.Logger // nil: nothing is logged
 
 	joinTimeout time.Duration // for tests
@@ -90,6 +93,7 @@ type Node struct {
 	me    atomic.Uint64             // ProcID, 0 until welcomed
 	agent atomic.Pointer[agentLink] // nil while there is none
 	lost  atomic.Bool
+	lease atomic.Pointer[lease] // nil: this host is alone
 	// groupsDue: a container here has something to do beyond sending.
 	groupsDue atomic.Bool
 	closed    atomic.Bool
@@ -147,10 +151,15 @@ func (n *Node) open() error {
 		return err
 	}
 	n.peers.init(n, party{
-		id:      func() proto.ProcID { return proto.ProcID(n.me.Load()) },
-		take:    func(from proto.ProcID, role proto.Role, m *proto.Msg) { n.proc.FromPeer(from, role, m) },
+		id: func() proto.ProcID { return proto.ProcID(n.me.Load()) },
+		take: func(from proto.ProcID, role proto.Role, m *proto.Msg) {
+			if !n.Expired() {
+				n.proc.FromPeer(from, role, m)
+			}
+		},
 		refused: n.refused,
 		remind:  func(group proto.ProcID) { n.proc.Remind(group) },
+		where:   func(p proto.ProcID) { (*world)(n).SendAgent(&proto.Msg{Kind: proto.KWhere, Proc: p}) },
 	})
 	n.proc = process.New((*world)(n), n.book)
 	if n.cfg.DeadlockWait > 0 {
@@ -322,6 +331,9 @@ func (n *Node) leaveAll(epollToo bool) {
 		if n.me.Load() == 0 { // never known to anybody
 			errs = append(errs, n.dir.RemoveProc(n.file.Name))
 		}
+	}
+	if l := n.lease.Load(); l != nil {
+		errs = append(errs, l.close())
 	}
 	if r := n.role.Load(); r != nil {
 		errs = append(errs, r.close())

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -19,6 +20,10 @@ import (
 const (
 	dialFirst = time.Millisecond
 	dialLast  = 50 * time.Millisecond
+	// remoteLast is the longest pause with other hosts, placeAgain that between two
+	// questions where a process is.
+	remoteLast = 500 * time.Millisecond
+	placeAgain = time.Second
 )
 
 // peer is another process: the connection that this process opened to it and the
@@ -31,6 +36,9 @@ type peer struct {
 	term  uint64     // of a container: of who speaks for it
 	kept  []byte     // answers for when it connects
 	pause time.Duration
+	// placed: it is known on which host it is; addr is that host's, if it is another.
+	placed bool
+	addr   netip.AddrPort
 }
 
 // party is who talks to the others: this process, or a container of the agent here.
@@ -42,6 +50,7 @@ type party struct {
 	take    func(from proto.ProcID, role proto.Role, m *proto.Msg)
 	refused func(why string)
 	remind  func(group proto.ProcID) // another agent speaks for a container
+	where   func(p proto.ProcID)     // asks on which host p is; place takes the answer
 }
 
 // peers is the table of the other processes and what the newest view says of
@@ -59,6 +68,10 @@ type peers struct {
 	groups  []proto.ProcID // containers among live
 	waiting []*peer        // out has yet to be connected
 	some    atomic.Bool
+	streams struct {
+		sync.Mutex // after no other but Loop's
+		byID       map[link.StreamID]*link.Conn
+	}
 }
 
 func (t *peers) init(n *Node, self party) {
@@ -173,14 +186,27 @@ func (t *peers) dial() {
 
 func (t *peers) connect(x *peer) {
 	n := t.n
-	t.mu.RLock()
+	t.mu.Lock()
 	c := x.out
 	current := c != nil && t.byID[x.id] == x
-	t.mu.RUnlock()
+	ask := n.cfg.Cluster != nil && !x.placed
+	t.mu.Unlock()
 	if !current {
 		return
 	}
+	if ask {
+		t.self.where(x.id)
+		t.retry(x, placeAgain)
+		return
+	}
 	defer n.holdForks()()
+	if x.addr.IsValid() {
+		if err := t.reach(x, c); err != nil && !n.closed.Load() {
+			n.log.Debug("connect to a process of another host", "proc", x.id, "error", err)
+			t.retry(x, remoteLast)
+		}
+		return
+	}
 	fd, err := link.Dial(n.dir.ProcSock(x.id))
 	if err == nil {
 		if err = checkUID(fd); err != nil {
@@ -201,9 +227,14 @@ func (t *peers) connect(x *peer) {
 	x.pause = backoff(x.pause, dialFirst, dialLast)
 	pause := x.pause
 	t.mu.Unlock()
-	n.clock.after(pause, func() {
+	t.retry(x, pause)
+}
+
+// retry connects later.
+func (t *peers) retry(x *peer, pause time.Duration) {
+	t.n.clock.after(pause, func() {
 		t.connect(x)
-		n.loop.Flush()
+		t.n.loop.Flush()
 	})
 }
 
@@ -249,6 +280,7 @@ func (t *peers) view(m *proto.Msg) {
 		for _, c := range []*link.Conn{x.out, x.in} {
 			if c != nil {
 				c.Drain()
+				t.ended(c)
 			}
 		}
 	}
@@ -382,6 +414,7 @@ func (t *peers) former(m *proto.Msg) (again bool, c *link.Conn, err error) {
 // Closed implements link.Handler.
 func (h *toOwner) Closed(c *link.Conn, _ error) {
 	t := h.t
+	t.ended(c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if x := t.byID[h.id]; x != nil && x.in == c {

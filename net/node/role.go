@@ -3,7 +3,9 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,27 +26,42 @@ const (
 	lookLast  = time.Second
 )
 
-// role is the agent role while this process has it. It tells the agent who
-// lives, carries its messages and keeps its files.
+// role is the agent role while this process has it. It tells the coordinator who
+// lives, carries the messages of the processes and keeps the host's files.
 type role struct {
 	n    *Node
 	sock *link.Listener
 
-	mu      sync.Mutex // the agent mutex; held while the agent works
-	agent   *agent.Agent
-	members map[proto.ProcID]*member
-	dead    map[proto.ProcID]*rundir.Dead
-	file    *rundir.DirectoryFile
-	dir     *journal.Directory
-	kept    *rundir.RecoveryFile
-	groups  *group.Groups
-	noted   *rundir.GroupsFile
-	term    uint64 // of this agent, for the connections of containers
-	alarm   alarm  // of the containers
-	closed  bool
+	mu       sync.Mutex // the agent mutex; held while the agent works
+	council  *council
+	seat     seat
+	members  map[proto.ProcID]*member
+	dead     map[proto.ProcID]*rundir.Dead
+	former   []string // files of processes of a membership that has ended
+	hostFile *rundir.HostFile
+	file     *rundir.DirectoryFile
+	dir      *journal.Directory
+	kept     *rundir.RecoveryFile
+	groups   *group.Groups // nil before this host is a member
+	noted    *rundir.GroupsFile
+	term     uint64 // of this agent, for the connections of containers
+	alarm    alarm  // of the containers
+	closed   bool
+
+	leased   bool // this host is a member with a lease
+	joining  bool // this process has asked for its name
+	selfDone bool // this process is connected to its own agent
+	waiting  []*waiting
 
 	hostsMu sync.Mutex // after mu
 	hosts   map[proto.ProcID]*groupHost
+}
+
+// waiting is a process that has said hello before it could be welcomed.
+type waiting struct {
+	h *fromMember
+	c *link.Conn
+	m proto.Msg
 }
 
 // member is a live process.
@@ -60,11 +77,8 @@ type member struct {
 // becomeAgent takes up the role, whose lock this process has just got.
 func (n *Node) becomeAgent() error {
 	r := &role{n: n, members: map[proto.ProcID]*member{}, dead: map[proto.ProcID]*rundir.Dead{}, hosts: map[proto.ProcID]*groupHost{}}
-	if err := r.start(); err != nil {
-		return errors.Join(err, r.close())
-	}
 	n.role.Store(r)
-	if err := r.admitSelf(); err != nil {
+	if err := r.start(); err != nil {
 		n.role.Store(nil)
 		return errors.Join(err, r.close())
 	}
@@ -92,14 +106,57 @@ func (n *Node) becomeAgent() error {
 	return nil
 }
 
-// start reads what earlier agents and dead processes have left.
+// start reads what earlier agents and dead processes have left, and takes this host's
+// part among the hosts.
 func (r *role) start() error {
 	n := r.n
-	defer n.holdForks()()
-	gen, err := n.dir.NextGeneration()
-	if err != nil {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.openFiles(); err != nil {
 		return err
 	}
+	r.seat.init(r)
+	if err := r.openCouncil(); err != nil {
+		return err
+	}
+	if n.cfg.Cluster != nil {
+		r.again()
+	}
+	return nil
+}
+
+// again has the council's clock go on.
+func (r *role) again() {
+	r.n.clock.after(tick, func() {
+		r.mu.Lock()
+		if !r.closed {
+			r.council.tick()
+			r.again()
+		}
+		r.mu.Unlock()
+		r.n.Flush()
+	})
+}
+
+// later does something with the agent mutex held, not in the caller's thread.
+func (r *role) later(do func()) {
+	r.n.clock.after(0, func() {
+		r.mu.Lock()
+		if !r.closed {
+			do()
+		}
+		r.mu.Unlock()
+		r.n.Flush()
+	})
+}
+
+func (r *role) openFiles() (err error) {
+	n := r.n
+	defer n.holdForks()()
+	if r.hostFile, err = n.dir.OpenHost(n.cfg.Map); err != nil {
+		return err
+	}
+	n.openFD(r.hostFile.FD())
 	if r.file, err = n.dir.OpenDirectory(n.cfg.Map); err != nil {
 		return err
 	}
@@ -110,16 +167,11 @@ func (r *role) start() error {
 	if r.kept, err = n.dir.OpenRecovery(n.openFD, n.closeFD); err != nil {
 		return err
 	}
-	if r.noted, err = n.dir.OpenGroups(bootID(), n.openFD, n.closeFD); err != nil {
-		return err
-	}
 	states, err := n.dir.Scan(n.file.Name)
 	if err != nil {
 		return err
 	}
-	var live, dead []proto.ProcID
 	if me := proto.ProcID(n.me.Load()); me != 0 {
-		live = append(live, me)
 		r.members[me] = &member{id: me, name: n.file.Name}
 	}
 	for _, s := range states {
@@ -127,30 +179,122 @@ func (r *role) start() error {
 		case !s.Locked && s.Proc == 0:
 			r.sweep(s.Name)
 		case !s.Locked:
-			dead = append(dead, s.Proc)
 			r.exhume(s.Proc, s.Name)
 		case s.Proc != 0:
-			live = append(live, s.Proc)
 			r.members[s.Proc] = &member{id: s.Proc, name: s.Name}
 		}
 	}
-	var past agent.Lasting
-	for _, e := range r.dir.Entries() {
-		past.Directory = append(past.Directory, agent.Entry(e))
-	}
-	r.kept.Fill(&past)
-	past.Groups = r.noted.Notes().IDs()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.term = uint64(gen) << 32
-	r.agent = agent.New((*agentWorld)(r), r.term, live, dead, &past)
-	if n.cfg.Central {
-		r.agent.Centralize()
-		n.proc.KeepIdle()
-	}
-	r.groups = group.New((*groupWorld)(r), r.noted.Notes(), uint32(time.Now().Unix())&(1<<31-1))
-	r.groups.Start(r.agent, func(p proto.ProcID) bool { return r.members[p] != nil })
 	return nil
+}
+
+// liveAndDead are the processes of this host that live, and those of which something
+// is left.
+func (r *role) liveAndDead() (live, dead []proto.ProcID) {
+	return slices.Sorted(maps.Keys(r.members)), slices.Sorted(maps.Keys(r.dead))
+}
+
+// past is what earlier coordinators on this host have left. A directory of before
+// another host had it says nothing.
+func (r *role) past(st *proto.HostState) *agent.Lasting {
+	past := &agent.Lasting{Number: uint64(st.Seat)}
+	if r.noted != nil {
+		past.Groups = r.noted.Notes().IDs()
+	}
+	r.kept.Fill(past)
+	if r.hostFile.Directory() == st.Since {
+		for _, e := range r.dir.Entries() {
+			past.Directory = append(past.Directory, agent.Entry(e))
+		}
+		return past
+	}
+	past.Unknown = true
+	for _, e := range r.dir.Entries() {
+		r.dir.Delete(e.Tree)
+	}
+	w := (*agentWorld)(r)
+	for _, k := range past.Kept {
+		w.Unkeep(&k)
+	}
+	for _, d := range past.Doubted {
+		_ = w.Doubt(d, false) // what is left over does no more than make values not valid
+	}
+	past.Kept, past.Doubted = nil, nil
+	r.hostFile.SetDirectory(st.Since)
+	return past
+}
+
+// serve goes on with who waits for this host to be a member.
+func (r *role) serve() {
+	if !r.leased || r.closed {
+		return
+	}
+	if r.groups == nil && r.noted != nil && r.seat.ready() {
+		r.startGroups()
+	}
+	if r.groups == nil {
+		return
+	}
+	r.admitSelf()
+	waiting := r.waiting
+	r.waiting = nil
+	for _, w := range waiting {
+		if !w.h.gone {
+			if err := w.h.welcome(w.c, &w.m); err != nil {
+				w.h.reject(w.c, err)
+			}
+		}
+	}
+}
+
+// openNotes reads which containers this host has, once it is a member.
+func (r *role) openNotes() {
+	n := r.n
+	if r.noted != nil {
+		return
+	}
+	var err error
+	if r.noted, err = n.dir.OpenGroups(fmt.Sprintf("%s/%d", bootID(), r.council.birth), n.openFD, n.closeFD); err != nil {
+		n.log.Error("containers of group locks", "error", err)
+		n.endJoin(err)
+	}
+}
+
+// startGroups brings the containers back to life.
+func (r *role) startGroups() {
+	r.term = uint64(r.council.state.Epoch) << 32
+	r.groups = group.New((*groupWorld)(r), r.noted.Notes(), uint32(time.Now().Unix())&(1<<31-1))
+	r.groups.Start(&r.seat, func(p proto.ProcID) bool { return r.members[p] != nil })
+}
+
+// isGroup reports whether p is a container of this host.
+func (r *role) isGroup(p proto.ProcID) bool { return r.groups != nil && r.groups.IsGroup(p) }
+
+// dropMembers: the membership has ended to which the processes here belonged.
+func (r *role) dropMembers() {
+	const why = "this host's membership in the cluster has ended"
+	for id, m := range r.members {
+		r.former = append(r.former, m.name)
+		if m.conn != nil {
+			m.conn.Send(&proto.Msg{Kind: proto.KReject, Text: why})
+		}
+		if uint64(id) == r.n.me.Load() {
+			r.n.clock.after(0, func() { r.n.refused(why) })
+		}
+		delete(r.members, id)
+	}
+	for id := range r.dead {
+		(*agentWorld)(r).forgetLocal(id)
+	}
+}
+
+// someLive reports whether a process of a former membership may still run.
+func (r *role) someLive() bool {
+	defer r.n.holdForks()()
+	r.former = slices.DeleteFunc(r.former, func(name string) bool {
+		s, err := r.n.dir.Look(name)
+		return err == nil && !s.Locked || errors.Is(err, unix.ENOENT)
+	})
+	return len(r.former) > 0
 }
 
 // bootID names the time since the machine was started; "" where nobody can tell.
@@ -185,25 +329,31 @@ func (r *role) exhume(id proto.ProcID, name string) {
 }
 
 // admitSelf lets the agent's own process join, or meet its new agent.
-func (r *role) admitSelf() error {
+func (r *role) admitSelf() {
 	n := r.n
 	id := proto.ProcID(n.me.Load())
-	r.mu.Lock()
-	view := r.agent.View()
-	if id == 0 {
-		id, view = r.agent.Join()
-		n.book.SetProc(id)
-		r.members[id] = &member{id: id, name: n.file.Name}
+	switch {
+	case r.selfDone:
+	case id != 0:
+		r.welcomeSelf(id, 0)
+	case !r.joining && r.seat.ready():
+		r.joining = true
+		r.seat.join(false, func(id proto.ProcID, view uint64) {
+			n.book.SetProc(id)
+			r.members[id] = &member{id: id, name: n.file.Name}
+			r.welcomeSelf(id, view)
+		})
 	}
-	r.mu.Unlock()
-	if err := n.welcomed(id, view, &agentLink{}); err != nil {
-		return err
+}
+
+func (r *role) welcomeSelf(id proto.ProcID, view uint64) {
+	r.selfDone = true
+	if err := r.n.welcomed(id, view, r.council.birth, &agentLink{}); err != nil {
+		r.n.log.Error("join", "error", err)
+		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.agent.Connected(id)
+	r.seat.Connected(id)
 	r.groups.Reached(id)
-	return nil
 }
 
 // close gives the files up. The role itself ends with its lock.
@@ -212,6 +362,13 @@ func (r *role) close() error {
 	defer r.mu.Unlock()
 	r.closed = true
 	var errs []error
+	if r.council != nil {
+		errs = append(errs, r.council.close())
+	}
+	if r.hostFile != nil {
+		r.n.closeFD(r.hostFile.FD())
+		errs = append(errs, r.hostFile.Close())
+	}
 	if r.file != nil {
 		r.n.closeFD(r.file.FD())
 		errs = append(errs, r.file.Close())
@@ -239,8 +396,10 @@ func (r *role) fromProcess(id proto.ProcID, m *proto.Msg) {
 	case r.closed:
 	case m.Kind == proto.KGroup:
 		r.groups.FromMember(id, m.Call)
+	case m.Kind == proto.KWhere:
+		r.seat.whereIs(id, m.Proc)
 	default:
-		r.agent.FromProcess(id, m)
+		r.seat.FromProcess(id, m)
 	}
 }
 
@@ -281,8 +440,10 @@ func (r *role) isDead(m *member) bool {
 	r.n.log.Info("a process has ended", "proc", m.id)
 	r.exhume(m.id, m.name)
 	delete(r.members, m.id)
-	r.agent.Dead(m.id)
-	r.groups.Died(m.id)
+	r.seat.Dead(m.id)
+	if r.groups != nil {
+		r.groups.Died(m.id)
+	}
 	return true
 }
 
@@ -300,6 +461,7 @@ type fromMember struct {
 	pid      int          // as the kernel says
 	id       proto.ProcID // 0 until it has said hello
 	rejected bool
+	gone     bool // the connection has ended; role.mu
 }
 
 // Message implements link.Handler.
@@ -308,7 +470,7 @@ func (h *fromMember) Message(c *link.Conn, m *proto.Msg) error {
 		return errors.New("a message after the refusal")
 	}
 	if h.id != 0 {
-		if err := between(m, proto.KLookup, proto.KGroup); err != nil {
+		if err := between(m, proto.KLookup, proto.KWhere); err != nil {
 			return err
 		}
 		h.r.fromProcess(h.id, m)
@@ -317,27 +479,34 @@ func (h *fromMember) Message(c *link.Conn, m *proto.Msg) error {
 	if err := between(m, proto.KHello, proto.KHello); err != nil {
 		return err
 	}
+	h.r.mu.Lock()
+	defer h.r.mu.Unlock()
 	err := h.hello(c, m)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, errNotNow):
+	if errors.Is(err, errNotNow) {
 		return err // the connection is closed, and the peer tries again
-	case errors.Is(err, errUnlocked):
+	}
+	if err != nil {
+		h.reject(c, err)
+	}
+	return nil
+}
+
+// reject tells a process that it is not welcome. It closes when it has read this.
+func (h *fromMember) reject(c *link.Conn, err error) {
+	if errors.Is(err, errUnlocked) {
 		h.r.n.log.Debug("process refused", "pid", h.pid, "error", err) // it has most likely died
-	default:
+	} else {
 		h.r.n.log.Warn("process refused", "pid", h.pid, "error", err)
 	}
-	// The peer closes when it has read this.
 	h.rejected = true
 	c.Send(&proto.Msg{Kind: proto.KReject, Text: err.Error()})
-	return nil
 }
 
 // Closed implements link.Handler.
 func (h *fromMember) Closed(c *link.Conn, _ error) {
 	r := h.r
 	r.mu.Lock()
+	h.gone = true
 	m := r.members[h.id]
 	due := m != nil && m.conn == c
 	if due {
@@ -359,20 +528,31 @@ var errNotNow = errors.New("not now")
 // it lives.
 var errUnlocked = errors.New("it does not hold the lock of the file it names")
 
-// hello admits a process, new or known.
+// hello takes a process's first word. It is welcomed when this host is a member. The
+// agent mutex is held, here and in what follows.
 func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 	r := h.r
-	if m.Flags != proto.Version {
-		return fmt.Errorf("it speaks version %d, the agent %d", m.Flags, proto.Version)
-	}
-	if m.Text == r.n.file.Name {
+	alone := m.Flags&proto.HelloHosts == 0
+	switch version := m.Flags &^ proto.HelloHosts; {
+	case version != proto.Version:
+		return fmt.Errorf("it speaks version %d, the agent %d", version, proto.Version)
+	case alone != (r.n.cfg.Cluster == nil):
+		return errors.New("it and the agent have different configurations: one has other hosts, one has not")
+	case m.Text == r.n.file.Name:
 		return errors.New("it names the agent's own file")
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
+	case r.closed:
 		return fmt.Errorf("%w: the agent is leaving", errNotNow)
 	}
+	if !r.leased || r.groups == nil {
+		r.waiting = append(r.waiting, &waiting{h, c, proto.Msg{Text: m.Text, Proc: m.Proc, Flags: m.Flags}})
+		return nil
+	}
+	return h.welcome(c, m)
+}
+
+// welcome admits a process, new or known.
+func (h *fromMember) welcome(c *link.Conn, m *proto.Msg) error {
+	r := h.r
 	defer r.n.holdForks()()
 	s, err := r.n.dir.Look(m.Text)
 	switch {
@@ -382,41 +562,53 @@ func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 		return err
 	case !s.Locked || s.Pid != h.pid:
 		return errUnlocked
-	}
-	var view uint64
-	switch {
 	case m.Proc != s.Proc && m.Proc != 0:
 		return fmt.Errorf("it says it is %#x, its file says %#x", uint64(m.Proc), uint64(s.Proc))
 	case s.Proc != 0 && r.members[s.Proc] == nil:
 		return fmt.Errorf("process %#x was declared dead", uint64(s.Proc))
 	case s.Proc != 0:
-		h.id, view = s.Proc, r.agent.View()
-	default:
-		if h.id, view, err = r.admit(s.Name); err != nil {
-			h.id = 0
-			return err
+		return h.connected(c, s.Proc, r.seat.View())
+	}
+	name := s.Name
+	r.seat.join(false, func(id proto.ProcID, view uint64) {
+		defer r.n.holdForks()()
+		if h.gone || r.closed {
+			r.seat.Dead(id)
+			return
 		}
-	}
-	x := r.members[h.id]
-	if x.came {
-		h.id = 0
-		return errors.New("its connection to the agent broke") // and what was under way is lost
-	}
-	x.conn, x.came = c, true
-	c.Send(&proto.Msg{Kind: proto.KWelcome, Proc: h.id, View: view})
-	r.agent.Connected(h.id)
-	r.groups.Reached(h.id)
+		if err := r.admit(name, id); err != nil {
+			h.reject(c, err)
+			return
+		}
+		if err := h.connected(c, id, view); err != nil {
+			h.reject(c, err)
+		}
+	})
 	return nil
 }
 
-// admit gives a new process its name, in its file first: so the next agent knows
-// it even if this one dies now. mu is held.
-func (r *role) admit(name string) (id proto.ProcID, view uint64, err error) {
-	id, view = r.agent.Join()
+// connected welcomes a process that has its name.
+func (h *fromMember) connected(c *link.Conn, id proto.ProcID, view uint64) error {
+	r := h.r
+	x := r.members[id]
+	if x.came {
+		return errors.New("its connection to the agent broke") // and what was under way is lost
+	}
+	h.id = id
+	x.conn, x.came = c, true
+	c.Send(&proto.Msg{Kind: proto.KWelcome, Proc: id, View: view, Number: uint64(r.council.birth)})
+	r.seat.Connected(id)
+	r.groups.Reached(id)
+	return nil
+}
+
+// admit gives a new process its name, in its file first: so the next agent knows it
+// even if this one dies now.
+func (r *role) admit(name string, id proto.ProcID) error {
 	if err := r.n.dir.SetProc(name, id); err != nil {
-		r.agent.Dead(id)
-		return 0, 0, err
+		r.seat.Dead(id)
+		return err
 	}
 	r.members[id] = &member{id: id, name: name}
-	return id, view, nil
+	return nil
 }

@@ -46,7 +46,13 @@ func (w *world) Discard(id proto.LockID) bool { return w.cfg.Sink.Discard(id) }
 
 // fromAgent takes a message of the agent, wherever it is.
 func (n *Node) fromAgent(m *proto.Msg) {
-	if m.Kind == proto.KView {
+	switch {
+	case n.Expired():
+		return
+	case m.Kind == proto.KPlace:
+		n.peers.place(m)
+		return
+	case m.Kind == proto.KView:
 		n.peers.view(m)
 	}
 	n.proc.FromAgent(m)

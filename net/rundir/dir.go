@@ -216,6 +216,16 @@ func (d *Dir) RemoveProcSock(p proto.ProcID) error {
 	return d.remove(d.fd, sockName+"/"+strconv.FormatUint(uint64(p), 16))
 }
 
+// HandSock is where the agent hands over sockets of other hosts for a process.
+func (d *Dir) HandSock(p proto.ProcID) *unix.SockaddrUnix {
+	return d.sockaddr(sockName + "/" + strconv.FormatUint(uint64(p), 16) + ".in")
+}
+
+// RemoveHandSock removes the one of a process that is dead, or is to be made anew.
+func (d *Dir) RemoveHandSock(p proto.ProcID) error {
+	return d.remove(d.fd, sockName+"/"+strconv.FormatUint(uint64(p), 16)+".in")
+}
+
 func (d *Dir) remove(dir int, name string) error {
 	if err := unix.Unlinkat(dir, name, 0); err != nil && err != unix.ENOENT {
 		return fmt.Errorf("remove %s in %s: %w", name, d.path, err)

@@ -69,6 +69,9 @@ type Options struct {
 	// Sync has every Save wait for the disk. It is needed as soon as there is more
 	// than one voter.
 	Sync bool
+	// Opened and Closed, if set, are told of the descriptors that a forked child must
+	// close.
+	Opened, Closed func(fd int)
 }
 
 // Store is an open store. It implements raft.Storage by what it has read and saved.
@@ -101,6 +104,7 @@ func (s *Store) open() (err error) {
 	if s.lock, err = os.OpenFile(filepath.Join(s.dir, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600); err != nil {
 		return err
 	}
+	s.note(s.lock)
 	if err := unix.Flock(int(s.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return ErrInUse
@@ -114,7 +118,22 @@ func (s *Store) open() (err error) {
 	if err != nil {
 		return err
 	}
+	s.note(s.f)
 	return s.read()
+}
+
+// note tells of a file that was opened, shut closes one.
+func (s *Store) note(f *os.File) {
+	if s.opt.Opened != nil {
+		s.opt.Opened(int(f.Fd()))
+	}
+}
+
+func (s *Store) shut(f *os.File) error {
+	if s.opt.Closed != nil {
+		s.opt.Closed(int(f.Fd()))
+	}
+	return f.Close()
 }
 
 // Close lets go of the files.
@@ -122,7 +141,7 @@ func (s *Store) Close() error {
 	var errs []error
 	for _, f := range []*os.File{s.f, s.lock} {
 		if f != nil {
-			errs = append(errs, f.Close())
+			errs = append(errs, s.shut(f))
 		}
 	}
 	s.f, s.lock = nil, nil
@@ -172,8 +191,9 @@ func (s *Store) replace(records []byte) error {
 	}
 	old := s.f
 	s.f, s.size = f, int64(len(b))
+	s.note(f)
 	if old != nil {
-		return old.Close()
+		return s.shut(old)
 	}
 	return nil
 }

@@ -127,6 +127,14 @@ func (g *Group) Voters() []uint64 { return slices.Clone(g.conf.GetVoters()) }
 // Learners are told everything and do not count.
 func (g *Group) Learners() []uint64 { return slices.Clone(g.conf.GetLearners()) }
 
+// CaughtUp reports whether a voter or learner has nearly everything that the leader,
+// which must be this one, has decided.
+func (g *Group) CaughtUp(id uint64) bool {
+	st := g.node.Status()
+	p, ok := st.Progress[id]
+	return ok && p.RecentActive && p.Match+64 >= st.HardState.GetCommit()
+}
+
 // Tick is a step of the clock; all voters should have steps of the same length.
 func (g *Group) Tick() { g.do(func() error { g.node.Tick(); return nil }) }
 

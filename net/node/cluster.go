@@ -1,0 +1,94 @@
+package node
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/net/secure"
+)
+
+// Cluster says which hosts there are and how they agree.
+type Cluster struct {
+	Name string // of the cluster
+	Host string // of this host, unique in the cluster
+	Bind netip.AddrPort
+	// Advertise is where the others reach this host; zero: Bind.
+	Advertise netip.AddrPort
+	// Voters decide by majority; they are also who is looked for.
+	Voters []Voter
+	Key    secure.Key
+	// StateDir is where the log of views outlives the machine's restart.
+	StateDir string
+	// Lease is how long a host goes on without an answer of the majority; 0: 5 s.
+	Lease time.Duration
+	// Suspect is how long the leader waits for a silent host before it removes it;
+	// 0: 3 s.
+	Suspect time.Duration
+
+	// Boottime reads CLOCK_BOOTTIME; tests have others.
+	Boottime func() int64 `json:"-"`
+}
+
+// Voter is a host that votes.
+type Voter struct {
+	Name string
+	Addr netip.AddrPort
+}
+
+const (
+	defaultLease   = 5 * time.Second
+	defaultSuspect = 3 * time.Second
+	// clockError is how much faster one host's clock may run than another's, in
+	// thousandths: survivors wait that much longer than a lease.
+	clockError = 10
+	// tick is the step of the log's clock.
+	tick = 100 * time.Millisecond
+)
+
+func (c *Cluster) lease() time.Duration {
+	if c.Lease == 0 {
+		return defaultLease
+	}
+	return c.Lease
+}
+
+func (c *Cluster) suspect() time.Duration {
+	if c.Suspect == 0 {
+		return defaultSuspect
+	}
+	return c.Suspect
+}
+
+// over is how long survivors wait for a lease that may have been renewed just before
+// its host was removed.
+func (c *Cluster) over() time.Duration { return c.lease() + c.lease()*clockError/1000 }
+
+func (c *Cluster) advertise() netip.AddrPort {
+	if c.Advertise.IsValid() {
+		return c.Advertise
+	}
+	return c.Bind
+}
+
+func (c *Cluster) votes() bool {
+	return slices.ContainsFunc(c.Voters, func(v Voter) bool { return v.Name == c.Host })
+}
+
+func (c *Cluster) boottime() int64 {
+	if c.Boottime != nil {
+		return c.Boottime()
+	}
+	return boottime()
+}
+
+// boottime is CLOCK_BOOTTIME, which goes on while the machine is suspended.
+func boottime() int64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		return 1<<63 - 1 // no lease is proven
+	}
+	return t.Nano()
+}

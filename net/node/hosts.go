@@ -1,0 +1,414 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/link"
+	"github.com/godlm/godlm/net/secure"
+)
+
+const (
+	hostDialFirst = 20 * time.Millisecond
+	hostDialLast  = 500 * time.Millisecond
+	// raftBacklog is how many bytes may wait for a host before messages of the log,
+	// which can be lost, are not added; hostBacklog before it counts as one that does
+	// not read.
+	raftBacklog = 1 << 20
+	hostBacklog = 64 << 20
+)
+
+// hosts are the streams between this agent and those of other hosts. Each agent says
+// what it has to say on the streams that it has opened. The agent mutex guards it.
+type hosts struct {
+	c      *council
+	sock   *link.Listener
+	out    map[netip.AddrPort]*hostOut
+	known  map[proto.HostID]*hostKnown // that have introduced themselves, or are in the list
+	in     map[proto.HostID]*hostIn
+	stream struct {
+		sync.Mutex // after no other but Loop's
+		byID       map[link.StreamID]*link.Conn
+	}
+	refused counters
+}
+
+// counters count what was refused, by reason.
+type counters struct {
+	sync.Mutex
+	logged map[string]time.Time
+	n      map[string]int
+}
+
+// hostKnown is what is known of another host.
+type hostKnown struct {
+	name  string
+	addr  netip.AddrPort
+	fresh bool
+	nonce uint64
+}
+
+// hostOut is a stream that this agent has opened.
+type hostOut struct {
+	h     *hosts
+	addr  netip.AddrPort
+	conn  *link.Conn
+	dialn bool // a socket is being tried, or works
+	next  time.Time
+	pause time.Duration
+	since time.Time // when it broke
+}
+
+// hostIn handles a stream that another agent has opened.
+type hostIn struct {
+	h    *hosts
+	id   proto.HostID // 0 until it has introduced itself
+	held []*proto.Msg // until the roster that stands before them is in force
+}
+
+func (h *hosts) init(c *council) {
+	h.c = c
+	h.out = map[netip.AddrPort]*hostOut{}
+	h.known = map[proto.HostID]*hostKnown{}
+	h.in = map[proto.HostID]*hostIn{}
+	h.stream.byID = map[link.StreamID]*link.Conn{}
+	h.refused.logged, h.refused.n = map[string]time.Time{}, map[string]int{}
+}
+
+func (h *hosts) node() *Node { return h.c.r.n }
+
+// listen opens the port for other hosts, and looks for the voters.
+func (h *hosts) listen() (err error) {
+	n := h.node()
+	if h.sock, err = n.loop.ListenTCP(h.c.cfg.Bind, h.c.r.route); err != nil {
+		return err
+	}
+	for _, v := range h.c.cfg.Voters {
+		if v.Name != h.c.cfg.Host {
+			h.to(v.Addr)
+		}
+	}
+	return nil
+}
+
+func (h *hosts) close() {
+	if h.sock != nil {
+		h.sock.Close()
+	}
+	for _, o := range h.out {
+		o.conn.Close()
+	}
+	h.stream.Lock()
+	defer h.stream.Unlock()
+	for _, c := range h.stream.byID {
+		c.Close()
+	}
+}
+
+// session is what a stream's socket is covered with.
+func (c *Cluster) session() secure.Config {
+	return secure.Config{Key: c.Key, Cluster: c.Name, Version: proto.Version}
+}
+
+// to finds or makes the stream to an address.
+func (h *hosts) to(addr netip.AddrPort) *hostOut {
+	o := h.out[addr]
+	if o == nil {
+		o = &hostOut{h: h, addr: addr, since: time.Now()}
+		h.out[addr] = o
+		o.open()
+	}
+	return o
+}
+
+// open begins a stream with who this host is.
+func (o *hostOut) open() {
+	c := o.h.c
+	o.conn = o.h.node().loop.NewRemote(o)
+	m := &proto.Msg{Kind: proto.KIntro, Host: c.me, Text: c.cfg.Host, Number: c.nonce, Data: []byte(c.cfg.advertise().String())}
+	if c.group == nil {
+		m.Flags |= proto.IntroFresh
+	}
+	if c.cfg.votes() {
+		m.Flags |= proto.IntroVoter
+	}
+	o.conn.Send(m)
+	o.dialn, o.next = false, time.Time{}
+}
+
+// dial connects the streams that are without a socket and due.
+func (h *hosts) dial() {
+	for _, o := range h.out {
+		if !o.dialn && !time.Now().Before(o.next) {
+			o.dial()
+		}
+	}
+}
+
+func (o *hostOut) dial() {
+	c, n := o.h.c, o.h.node()
+	o.dialn = true
+	o.pause = backoff(o.pause, hostDialFirst, hostDialLast)
+	s, first, err := secure.Open(c.cfg.session())
+	if err == nil {
+		defer n.holdForks()()
+		var fd int
+		if fd, err = link.DialTCP(c.cfg.Bind.Addr(), o.addr); err == nil {
+			err = o.conn.Redial(fd, s, append(link.Preamble(0), first...))
+		}
+	}
+	if err != nil {
+		o.dialn, o.next = false, time.Now().Add(o.pause)
+		n.log.Debug("connect to a host", "addr", o.addr, "error", err)
+	}
+}
+
+// Message implements link.Handler: nothing is said here but by the opener.
+func (o *hostOut) Message(*link.Conn, *proto.Msg) error {
+	return errors.New("a message on a stream of the other direction")
+}
+
+// Broken implements link.RemoteHandler.
+func (o *hostOut) Broken(c *link.Conn, err error) {
+	o.h.c.r.later(func() {
+		if o.conn == c && o.dialn {
+			o.dialn, o.since = false, time.Now()
+			o.next = time.Now().Add(o.pause)
+			o.h.tell(o.addr.String(), err)
+		}
+	})
+}
+
+// Closed implements link.Handler: that agent has ended, and another may have taken its
+// place.
+func (o *hostOut) Closed(c *link.Conn, err error) {
+	o.h.c.r.later(func() {
+		if o.conn == c {
+			o.h.node().log.Debug("stream to a host ended", "addr", o.addr, "error", err)
+			o.open()
+			o.next = time.Now().Add(o.pause)
+			o.h.c.r.seat.streamLost(o.addr)
+		}
+	})
+}
+
+// tell counts and logs, not too often, why a host is not let in or does not let us in.
+func (h *hosts) tell(addr string, err error) {
+	for _, known := range [...]error{secure.ErrKey, secure.ErrCluster, secure.ErrVersion, secure.ErrProtocol} {
+		if !errors.Is(err, known) {
+			continue
+		}
+		w := &h.refused
+		w.Lock()
+		w.n[known.Error()]++
+		due := time.Since(w.logged[addr+known.Error()]) > time.Minute
+		if due {
+			if len(w.logged) > 1000 {
+				clear(w.logged)
+			}
+			w.logged[addr+known.Error()] = time.Now()
+		}
+		w.Unlock()
+		if due {
+			h.node().log.Warn("no connection between hosts", "peer", addr, "reason", err)
+		}
+		return
+	}
+	h.node().log.Debug("stream between hosts", "peer", addr, "error", err)
+}
+
+// admit takes a socket of another agent.
+func (h *hosts) admit(fd int) {
+	n := h.node()
+	s, err := secure.Accept(h.c.cfg.session())
+	if err != nil {
+		n.log.Error("accept a host", "error", err)
+		n.loop.Discard(fd)
+		return
+	}
+	var of link.StreamID
+	n.loop.Admit(fd, link.Admission{
+		Cover: s,
+		Find: func(id link.StreamID, fresh bool) (link.RemoteHandler, *link.Conn, error) {
+			h.stream.Lock()
+			defer h.stream.Unlock()
+			of = id
+			if c := h.stream.byID[id]; c != nil {
+				return nil, c, nil
+			}
+			if !fresh {
+				return nil, nil, link.ErrUnknown
+			}
+			return &hostIn{h: h}, nil, nil
+		},
+		Made: func(c *link.Conn) {
+			h.stream.Lock()
+			defer h.stream.Unlock()
+			h.stream.byID[of] = c
+		},
+		Failed: h.tell,
+	})
+}
+
+// forget lets go of the connection of a stream that has ended.
+func (h *hosts) forget(c *link.Conn) {
+	h.stream.Lock()
+	defer h.stream.Unlock()
+	for id, x := range h.stream.byID {
+		if x == c {
+			delete(h.stream.byID, id)
+		}
+	}
+}
+
+// learn notes the address of a host.
+func (h *hosts) learn(id proto.HostID, addr string) {
+	a, err := netip.ParseAddrPort(addr)
+	if err != nil || id == h.c.me {
+		return
+	}
+	k := h.known[id]
+	if k == nil {
+		k = &hostKnown{}
+		h.known[id] = k
+	}
+	k.addr = a
+	h.to(a)
+}
+
+// isFresh reports whether the host of that name is there and has no group.
+func (h *hosts) isFresh(name string) bool {
+	for id, k := range h.known {
+		if k.name == name && k.fresh && h.in[id] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// send queues a message for a host. It is lost if the host is not known, or does not
+// read.
+func (h *hosts) send(to proto.HostID, m *proto.Msg) {
+	k := h.known[to]
+	if k == nil || !k.addr.IsValid() {
+		return
+	}
+	o := h.to(k.addr)
+	limit := hostBacklog
+	if m.Kind == proto.KRaft {
+		limit = raftBacklog
+	}
+	if o.conn.Unacknowledged() > limit {
+		return
+	}
+	o.conn.Send(m)
+}
+
+// Message implements link.Handler.
+func (i *hostIn) Message(c *link.Conn, m *proto.Msg) error {
+	r := i.h.c.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil
+	}
+	if i.id == 0 {
+		return i.intro(c, m)
+	}
+	if i.h.in[i.id] != i {
+		return errors.New("a message of an agent that has a successor")
+	}
+	i.h.c.heard[i.id] = i.h.c.now()
+	if m.Kind == proto.KRaft {
+		i.h.c.fromHost(i.id, m.Data)
+		return nil
+	}
+	if err := between(m, proto.KForward, proto.KHome); err != nil && m.Kind != proto.KWhere {
+		return err
+	}
+	r.seat.fromHost(i, m)
+	return nil
+}
+
+func (i *hostIn) intro(c *link.Conn, m *proto.Msg) error {
+	if err := between(m, proto.KIntro, proto.KIntro); err != nil {
+		return err
+	}
+	h := i.h
+	addr, err := netip.ParseAddrPort(string(m.Data))
+	if err != nil || m.Host == 0 || m.Host == h.c.me {
+		return fmt.Errorf("host %x at %q cannot be one", uint64(m.Host), m.Data)
+	}
+	i.id = m.Host
+	h.in[m.Host] = i
+	k := h.known[m.Host]
+	if k == nil {
+		k = &hostKnown{}
+		h.known[m.Host] = k
+	}
+	for id, x := range h.known { // one that has come back as another
+		if id != m.Host && x.name == m.Text {
+			x.fresh = false
+		}
+	}
+	k.name, k.addr, k.nonce, k.fresh = m.Text, addr, m.Number, m.Flags&proto.IntroFresh != 0
+	h.c.heard[m.Host] = h.c.now()
+	h.to(addr).hurry()
+	h.node().log.Debug("a host is here", "host", m.Text, "addr", addr)
+	return nil
+}
+
+// hurry tries the next socket at once.
+func (o *hostOut) hurry() {
+	o.pause, o.next = 0, time.Time{}
+	if !o.dialn {
+		o.dial()
+	}
+}
+
+// Broken implements link.RemoteHandler: the opener comes again.
+func (i *hostIn) Broken(*link.Conn, error) {}
+
+// Closed implements link.Handler.
+func (i *hostIn) Closed(c *link.Conn, err error) {
+	i.h.forget(c)
+	i.h.c.r.later(func() {
+		if i.h.in[i.id] == i {
+			delete(i.h.in, i.id)
+		}
+	})
+}
+
+// route gives a socket of another host to the process that it is for.
+func (r *role) route(fd int, to uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.n
+	switch {
+	case r.closed:
+		n.loop.Discard(fd)
+	case to == 0:
+		r.council.hosts.admit(fd)
+	case to == n.me.Load():
+		n.peers.admit(fd)
+	default:
+		if g := (*groupWorld)(r).host(proto.ProcID(to)); g != nil {
+			g.peers.admit(fd)
+			return
+		}
+		var err error = unix.ESRCH
+		if r.members[proto.ProcID(to)] != nil {
+			err = n.hand(proto.ProcID(to), fd)
+		}
+		if err != nil {
+			n.log.Debug("a socket of another host", "proc", to, "error", err)
+		}
+		n.loop.Discard(fd)
+	}
+}

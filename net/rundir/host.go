@@ -1,0 +1,82 @@
+package rundir
+
+import (
+	"errors"
+	"path/filepath"
+	"sync/atomic"
+	"unsafe"
+)
+
+// hostName is the file by which the agent tells the processes of its host how long it
+// is still a member of the cluster. It also tells the next agent which membership it
+// was, and which directory the directory file belongs to.
+const hostName = "host"
+
+// HostFile is that file, mapped. Its contents are numbers that are written one by one:
+//
+//	birth of the host (0: never a member)
+//	end of the lease, nanoseconds of CLOCK_BOOTTIME
+//	epoch of the directory
+type HostFile struct{ *Mapping }
+
+// OpenHost maps the file, and makes it if there is none.
+func (d *Dir) OpenHost(hook func(addr uintptr, n int)) (*HostFile, error) {
+	path := filepath.Join(d.path, hostName)
+	fd, err := openFile(d.fd, hostName, path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMapping(fd, path, hook)
+	if err == nil && m.Chunks() == 0 {
+		err = m.Grow()
+	}
+	if err != nil {
+		return nil, errors.Join(err, closeFD(fd))
+	}
+	return &HostFile{m}, nil
+}
+
+// FD is the file's descriptor, for a forked child to close.
+func (f *HostFile) FD() int { return f.fd }
+
+// Close lets go of the file.
+func (f *HostFile) Close() error { return errors.Join(f.Unmap(), closeFD(f.fd)) }
+
+func (f *HostFile) word(i int) *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Pointer(&f.Chunk(0)[8*i]))
+}
+
+// Birth is the host's latest birth.
+func (f *HostFile) Birth() uint32 { return uint32(f.word(0).Load()) }
+
+// Until is when the lease ends.
+func (f *HostFile) Until() int64 { return int64(f.word(1).Load()) }
+
+// Lease is when the lease of that birth ends; 0 if the host is not that one any more.
+func (f *HostFile) Lease(birth uint32) int64 {
+	// SetBirth ends the old lease before the new birth is there, and a new lease comes
+	// after that.
+	if f.Birth() != birth {
+		return 0
+	}
+	until := f.Until()
+	if f.Birth() != birth {
+		return 0
+	}
+	return until
+}
+
+// SetBirth begins another membership; the lease of the one before is over.
+func (f *HostFile) SetBirth(birth uint32) {
+	f.word(1).Store(0)
+	f.word(0).Store(uint64(birth))
+}
+
+// Extend sets the end of the lease.
+func (f *HostFile) Extend(until int64) { f.word(1).Store(uint64(until)) }
+
+// Directory is the epoch of the directory file, 0 if it was never written.
+func (f *HostFile) Directory() uint32 { return uint32(f.word(2).Load()) }
+
+// SetDirectory notes that.
+func (f *HostFile) SetDirectory(epoch uint32) { f.word(2).Store(uint64(epoch)) }
