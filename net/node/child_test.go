@@ -86,6 +86,14 @@ func (p *program) do(words []string) string {
 		p.n.Flush()
 	case "lost":
 		return fmt.Sprint(p.n.Expired() || p.n.lost.Load())
+	case "coordinator":
+		r := p.n.role.Load()
+		if r == nil {
+			return "false"
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return fmt.Sprint(r.seat.agent != nil)
 	case "agent":
 		return fmt.Sprint(p.n.role.Load() != nil)
 	case "spin":

@@ -328,16 +328,25 @@ func (c *council) found() {
 	if len(c.cfg.Voters) == 0 || !c.cfg.votes() {
 		return
 	}
+	initial := []uint64{uint64(c.me)}
 	for _, v := range c.cfg.Voters {
 		if v.Name < c.cfg.Host {
 			return
 		}
-		if v.Name != c.cfg.Host && !c.hosts.isFresh(v.Name) {
+		if v.Name == c.cfg.Host {
+			continue
+		}
+		id := c.hosts.fresh(v.Name)
+		if id == 0 {
 			return
 		}
+		initial = append(initial, uint64(id))
 	}
 	c.r.n.log.Info("a new cluster", "cluster", c.cfg.Name, "host", c.cfg.Host)
-	c.start([]uint64{uint64(c.me)})
+	c.start(initial)
+	if c.group != nil {
+		_ = c.step(func() error { c.group.Campaign(); return nil }) // else the clock will do it
+	}
 }
 
 // start makes this host a part of the group that it founds, or that has called it.
@@ -395,7 +404,7 @@ func (c *council) lead(now int64) {
 
 // voters brings who votes in line with who is to.
 func (c *council) voters() {
-	if time.Since(c.changing) < time.Second {
+	if time.Since(c.changing) < 3*tick {
 		return
 	}
 	voters, learners := c.group.Voters(), c.group.Learners()

@@ -282,14 +282,14 @@ func (h *hosts) learn(id proto.HostID, addr string) {
 	h.to(a)
 }
 
-// isFresh reports whether the host of that name is there and has no group.
-func (h *hosts) isFresh(name string) bool {
+// fresh is the host of that name, if it is there and has no group; else 0.
+func (h *hosts) fresh(name string) proto.HostID {
 	for id, k := range h.known {
 		if k.name == name && k.fresh && h.in[id] != nil {
-			return true
+			return id
 		}
 	}
-	return false
+	return 0
 }
 
 // send queues a message for a host. It is lost if the host is not known, or does not

@@ -135,6 +135,9 @@ func (g *Group) CaughtUp(id uint64) bool {
 	return ok && p.RecentActive && p.Match+64 >= st.HardState.GetCommit()
 }
 
+// Campaign has this voter try to become leader, without waiting for the clock.
+func (g *Group) Campaign() { g.do(g.node.Campaign) }
+
 // Tick is a step of the clock; all voters should have steps of the same length.
 func (g *Group) Tick() { g.do(func() error { g.node.Tick(); return nil }) }
 
