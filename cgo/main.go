@@ -138,8 +138,14 @@ func godlmgo_open() (st C.int32_t) {
 	if setting("GODLM_ON_LOST") == "abort" {
 		C.godlm_abort_on_lost()
 	}
+	cluster, err := node.ClusterFrom(setting)
+	if err != nil {
+		logger().Error("cannot join", "error", err)
+		return C.int32_t(dlm.ENoSys)
+	}
 	n, err := node.Open(node.Config{
 		Getenv:       setting,
+		Cluster:      cluster,
 		Sink:         sink{},
 		OpenFD:       func(fd int) { C.godlm_fd_opened(C.int(fd)) },
 		CloseFD:      func(fd int) { C.godlm_fd_closed(C.int(fd)) },

@@ -2,11 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/spf13/cobra"
 
 	"github.com/godlm/godlm/net/config"
+	"github.com/godlm/godlm/net/node"
 )
 
 func newConfig(o *options) *cobra.Command {
@@ -29,6 +31,15 @@ func newConfig(o *options) *cobra.Command {
 				return printf(c.OutOrStdout(), "%s is not there: the defaults count\n", path)
 			case err != nil:
 				return &exit{exitError, err}
+			}
+			with := func(name string) string {
+				if v := values[name]; v != "" {
+					return v
+				}
+				return o.getenv(name)
+			}
+			if _, err := node.ClusterFrom(with); err != nil {
+				return &exit{exitError, fmt.Errorf("%s: %w", path, err)}
 			}
 			return printf(c.OutOrStdout(), "%s is right and sets %d values\n", path, len(values))
 		},

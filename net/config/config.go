@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,6 +43,16 @@ type file struct {
 	Log            string `toml:"log"`
 	OnLost         string `toml:"on_lost"`
 	JoinPersistent bool   `toml:"join_persistent"`
+
+	Host      string            `toml:"host"`
+	Bind      string            `toml:"bind"`
+	Advertise string            `toml:"advertise"`
+	KeyFile   string            `toml:"key_file"`
+	StateDir  string            `toml:"state_dir"`
+	Lease     string            `toml:"lease"`
+	Suspect   string            `toml:"suspect"`
+	Probe     string            `toml:"probe"`
+	Voters    map[string]string `toml:"voters"`
 }
 
 // values are the variables that the file sets. An error comes with its key.
@@ -53,15 +64,54 @@ func (f *file) values() (out map[string]string, key string, err error) {
 		}
 		out["GODLM_DIR"] = f.RuntimeDir
 	}
-	if f.DeadlockWait != "" {
-		d, err := time.ParseDuration(f.DeadlockWait)
+	for _, t := range [...]struct {
+		key, text, name string
+		least, most     time.Duration
+	}{
+		{"deadlock_wait", f.DeadlockWait, "GODLM_DEADLOCK_WAIT_MS", time.Millisecond, 24 * time.Hour},
+		{"lease", f.Lease, "GODLM_LEASE_MS", time.Second, time.Hour},
+		{"suspect", f.Suspect, "GODLM_SUSPECT_MS", 500 * time.Millisecond, time.Hour},
+		{"probe", f.Probe, "GODLM_PROBE_MS", 100 * time.Millisecond, time.Minute},
+	} {
+		if t.text == "" {
+			continue
+		}
+		d, err := time.ParseDuration(t.text)
 		if err != nil {
-			return nil, "deadlock_wait", fmt.Errorf("%q is no duration, as \"1s\" and \"250ms\" are", f.DeadlockWait)
+			return nil, t.key, fmt.Errorf("%q is no duration, as \"1s\" and \"250ms\" are", t.text)
 		}
-		if d < time.Millisecond || d > 24*time.Hour {
-			return nil, "deadlock_wait", fmt.Errorf("%s is out of range: 1ms to 24h", f.DeadlockWait)
+		if d < t.least || d > t.most {
+			return nil, t.key, fmt.Errorf("%s is out of range: %v to %v", t.text, t.least, t.most)
 		}
-		out["GODLM_DEADLOCK_WAIT_MS"] = strconv.FormatInt(d.Milliseconds(), 10)
+		out[t.name] = strconv.FormatInt(d.Milliseconds(), 10)
+	}
+	for _, s := range [...]struct {
+		key, text, name string
+		path            bool
+	}{
+		{"host", f.Host, "GODLM_HOST", false},
+		{"bind", f.Bind, "GODLM_BIND", false},
+		{"advertise", f.Advertise, "GODLM_ADVERTISE", false},
+		{"key_file", f.KeyFile, "GODLM_KEY_FILE", true},
+		{"state_dir", f.StateDir, "GODLM_STATE_DIR", true},
+	} {
+		if s.text == "" {
+			continue
+		}
+		if s.path && !filepath.IsAbs(s.text) {
+			return nil, s.key, fmt.Errorf("%q is no absolute path", s.text)
+		}
+		out[s.name] = s.text
+	}
+	var voters []string
+	for _, name := range slices.Sorted(maps.Keys(f.Voters)) {
+		if strings.ContainsAny(name+f.Voters[name], ",= ") || name == "" {
+			return nil, name, fmt.Errorf("%q at %q is no voter: a name and an address", name, f.Voters[name])
+		}
+		voters = append(voters, name+"="+f.Voters[name])
+	}
+	if len(voters) > 0 {
+		out["GODLM_VOTERS"] = strings.Join(voters, ",")
 	}
 	for _, w := range [...]struct{ key, text, name, silent, others string }{
 		{"master", f.Master, "GODLM_MASTER", "first", "agent"},

@@ -27,6 +27,8 @@ type Cluster struct {
 	// Suspect is how long the leader waits for a silent host before it removes it;
 	// 0: 3 s.
 	Suspect time.Duration
+	// Probe is the interval of gossip's probes; 0: 1 s.
+	Probe time.Duration
 
 	// Boottime reads CLOCK_BOOTTIME; tests have others.
 	Boottime func() int64 `json:"-"`
@@ -41,6 +43,7 @@ type Voter struct {
 const (
 	defaultLease   = 5 * time.Second
 	defaultSuspect = 3 * time.Second
+	defaultProbe   = time.Second
 	// clockError is how much faster one host's clock may run than another's, in
 	// thousandths: survivors wait that much longer than a lease.
 	clockError = 10

@@ -66,6 +66,9 @@ func (r *role) openCouncil() error {
 	dir, opt := n.dir.Path(), store.Options{Cluster: "alone", Opened: n.openFD, Closed: n.closeFD}
 	if c.cfg != nil {
 		dir, opt.Cluster, opt.Sync = c.cfg.StateDir, c.cfg.Name, true
+		if err := makeStateDir(dir); err != nil {
+			return err
+		}
 		c.hosts.init(c)
 	}
 	var err error

@@ -1,0 +1,225 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/net/rundir"
+	"github.com/godlm/godlm/net/secure"
+)
+
+// DefaultPort is the port for streams between hosts; gossip has the one above it.
+const DefaultPort = 4440
+
+// ClusterFrom reads the settings of several hosts (godlm.toml(5)). Without voters this
+// host is alone: nil.
+func ClusterFrom(getenv func(string) string) (*Cluster, error) {
+	if getenv("GODLM_VOTERS") == "" {
+		for _, name := range [...]string{"GODLM_BIND", "GODLM_ADVERTISE", "GODLM_KEY_FILE", "GODLM_STATE_DIR"} {
+			if getenv(name) != "" {
+				return nil, fmt.Errorf("%s is set, but there are no voters (GODLM_VOTERS, or [voters] in the configuration file)", name)
+			}
+		}
+		return nil, nil
+	}
+	c, err := clusterFrom(getenv)
+	if err != nil {
+		return nil, fmt.Errorf("configuration of hosts: %w", err)
+	}
+	return c, nil
+}
+
+func clusterFrom(getenv func(string) string) (c *Cluster, err error) {
+	c = &Cluster{Host: getenv("GODLM_HOST")}
+	if c.Name, err = rundir.Cluster(getenv); err != nil {
+		return nil, err
+	}
+	if c.Host == "" {
+		if c.Host, err = os.Hostname(); err != nil {
+			return nil, err
+		}
+		c.Host, _, _ = strings.Cut(c.Host, ".")
+	}
+	if c.Voters, err = readVoters(getenv("GODLM_VOTERS")); err != nil {
+		return nil, err
+	}
+	if err := c.readAddresses(getenv); err != nil {
+		return nil, err
+	}
+	if path := getenv("GODLM_KEY_FILE"); path != "" {
+		if c.Key, err = secure.LoadKey(path); err != nil {
+			return nil, err
+		}
+	} else if !c.loopback() {
+		return nil, errors.New("hosts beyond this machine need a key: make a key file and set key_file (GODLM_KEY_FILE)")
+	}
+	if c.Lease, err = readTime(getenv, "GODLM_LEASE_MS", defaultLease, time.Second, time.Hour); err != nil {
+		return nil, err
+	}
+	if c.Suspect, err = readTime(getenv, "GODLM_SUSPECT_MS", defaultSuspect, 500*time.Millisecond, time.Hour); err != nil {
+		return nil, err
+	}
+	if c.Probe, err = readTime(getenv, "GODLM_PROBE_MS", defaultProbe, 100*time.Millisecond, time.Minute); err != nil {
+		return nil, err
+	}
+	if c.StateDir = getenv("GODLM_STATE_DIR"); c.StateDir == "" {
+		c.StateDir = stateDir(getenv, c.Name)
+	}
+	if !filepath.IsAbs(c.StateDir) {
+		return nil, fmt.Errorf("state_dir %q is no absolute path", c.StateDir)
+	}
+	return c, nil
+}
+
+// readVoters reads "name=address,name=address".
+func readVoters(s string) (out []Voter, err error) {
+	seen := map[string]bool{}
+	for _, item := range strings.Split(s, ",") {
+		name, addr, ok := strings.Cut(strings.TrimSpace(item), "=")
+		if !ok || !validHost(name) {
+			return nil, fmt.Errorf("voter %q is not name=address, with a name of 1 to 64 letters, digits, '-', '_' and '.'", item)
+		}
+		if seen[name] {
+			return nil, fmt.Errorf("voter %s is there twice", name)
+		}
+		seen[name] = true
+		v := Voter{Name: name}
+		if v.Addr, err = resolve(addr); err != nil {
+			return nil, fmt.Errorf("voter %s: %w", name, err)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+func validHost(name string) bool {
+	if len(name) < 1 || len(name) > 64 {
+		return false
+	}
+	for _, r := range name {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Cluster) readAddresses(getenv func(string) string) (err error) {
+	if !validHost(c.Host) {
+		return fmt.Errorf("host name %q: 1 to 64 letters, digits, '-', '_' and '.'", c.Host)
+	}
+	for _, v := range c.Voters {
+		if v.Name == c.Host {
+			c.Bind = v.Addr
+			c.Advertise = v.Addr
+		}
+	}
+	if s := getenv("GODLM_BIND"); s != "" {
+		if c.Bind, err = resolve(s); err != nil {
+			return fmt.Errorf("bind: %w", err)
+		}
+	}
+	if s := getenv("GODLM_ADVERTISE"); s != "" {
+		if c.Advertise, err = resolve(s); err != nil {
+			return fmt.Errorf("advertise: %w", err)
+		}
+	}
+	if !c.Bind.IsValid() {
+		return fmt.Errorf("host %s is none of the voters, so it needs an address: set bind (GODLM_BIND)", c.Host)
+	}
+	if !c.Advertise.IsValid() {
+		c.Advertise = c.Bind
+	}
+	if c.Advertise.Addr().IsUnspecified() {
+		return fmt.Errorf("the others cannot reach %s: set advertise (GODLM_ADVERTISE)", c.Advertise)
+	}
+	return nil
+}
+
+// loopback reports whether nothing leaves the machine.
+func (c *Cluster) loopback() bool {
+	for _, v := range c.Voters {
+		if !v.Addr.Addr().IsLoopback() {
+			return false
+		}
+	}
+	return c.Bind.Addr().IsLoopback() && c.Advertise.Addr().IsLoopback()
+}
+
+// resolve reads an address with or without a port. Names are looked up.
+func resolve(s string) (netip.AddrPort, error) {
+	if a, err := netip.ParseAddrPort(s); err == nil {
+		return a, nil
+	}
+	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return netip.AddrPortFrom(a, DefaultPort), nil
+	}
+	host, port := s, uint64(DefaultPort)
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		host = h
+		if port, err = strconv.ParseUint(p, 10, 16); err != nil || port == 0 {
+			return netip.AddrPort{}, fmt.Errorf("%q: no port from 1 to 65535", s)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil || len(list) == 0 {
+		return netip.AddrPort{}, fmt.Errorf("%q is no address, and no name that is known here", s)
+	}
+	return netip.AddrPortFrom(list[0].Unmap(), uint16(port)), nil
+}
+
+func readTime(getenv func(string) string, name string, usual, least, most time.Duration) (time.Duration, error) {
+	s := getenv(name)
+	if s == "" {
+		return usual, nil
+	}
+	ms, err := strconv.ParseInt(s, 10, 64)
+	if d := time.Duration(ms) * time.Millisecond; err == nil && d >= least && d <= most {
+		return d, nil
+	}
+	return 0, fmt.Errorf("%s is %q: milliseconds from %d to %d", name, s, least.Milliseconds(), most.Milliseconds())
+}
+
+// stateDir is where the log of views is if nothing says so.
+func stateDir(getenv func(string) string, cluster string) string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/godlm/" + cluster
+	}
+	if s := getenv("XDG_STATE_HOME"); s != "" {
+		return filepath.Join(s, "godlm", cluster)
+	}
+	return filepath.Join(getenv("HOME"), ".local/state/godlm", cluster)
+}
+
+// makeStateDir makes the directory if there is none, and refuses one that others may
+// write or read.
+func makeStateDir(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return fmt.Errorf("state directory %s: %w", path, err)
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return fmt.Errorf("state directory %s: %w: it is no directory", path, ErrUnsafeDir)
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("state directory %s: %w: it belongs to user %d", path, ErrUnsafeDir, st.Uid)
+	case st.Mode&0o077 != 0:
+		return fmt.Errorf("state directory %s: %w: chmod go= it", path, ErrUnsafeDir)
+	}
+	return nil
+}
