@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -30,26 +33,55 @@ func newAgent(o *options) *cobra.Command {
 			if s := env("GODLM_LOG"); s != "" {
 				_ = level.UnmarshalText([]byte(s)) // an unknown word leaves the default
 			}
-			lost := make(chan struct{})
-			stop := make(chan os.Signal, 1)
-			signal.Notify(stop, unix.SIGTERM, unix.SIGINT)
-			n, err := node.Open(node.Config{
-				Getenv: env, Sink: idle{lost}, Central: env("GODLM_MASTER") == "agent",
-				Log: slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
-			})
+			cluster, err := node.ClusterFrom(env)
 			if err != nil {
 				return &exit{exitError, err}
 			}
-			defer n.Close()
+			return serve(node.Config{
+				Getenv: env, Cluster: cluster, Central: env("GODLM_MASTER") == "agent",
+				Log: slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
+			})
+		},
+	}
+}
+
+// again is the pause before an agent whose host was removed comes back as a new one.
+const again = time.Second
+
+// serve is an agent until a signal comes. When its host is removed from the cluster it
+// comes back as a new member.
+func serve(cfg node.Config) error {
+	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer cancel()
+	cfg.Context = ctx // it waits for a majority of hosts as long as it takes
+	for {
+		lost := make(chan struct{})
+		cfg.Sink = idle{lost}
+		n, err := node.Open(cfg)
+		switch {
+		case errors.Is(err, context.Canceled):
+			return nil
+		case err != nil && !errors.Is(err, node.ErrRefused):
+			return &exit{exitError, err}
+		case err == nil:
 			notify("READY=1")
 			select {
-			case <-stop:
+			case <-ctx.Done():
 				notify("STOPPING=1")
+				n.Close()
 				return nil
 			case <-lost:
-				return &exit{status: exitError} // the reason is in the log
+				n.Close()
 			}
-		},
+		}
+		if cfg.Cluster == nil {
+			return &exit{status: exitError} // the reason is in the log
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(again):
+		}
 	}
 }
 

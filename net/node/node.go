@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -68,6 +69,8 @@ type Config struct {
 	// Cluster: this host is one of several; nil: it is alone, and nothing is opened to
 	// any network.
 	Cluster *Cluster
+	// Context, if set, bounds how long Open waits; otherwise that is joinTimeout.
+	Context context.Context
 	Log     *slog.Logger // nil: nothing is logged
 
 	joinTimeout time.Duration // for tests
@@ -167,13 +170,17 @@ func (n *Node) open() error {
 	}
 	n.loop.Run(n.Flush)
 	n.seek(0)
-	limit := time.NewTimer(n.cfg.joinTimeout)
-	defer limit.Stop()
+	ctx := n.cfg.Context
+	if ctx == nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.Background(), n.cfg.joinTimeout)
+		defer cancel()
+	}
 	select {
 	case <-n.joined:
 		return n.joinErr
-	case <-limit.C:
-		return fmt.Errorf("join %s: %w within %v; the agent is %s", n.dir.Path(), ErrNoAgent, n.cfg.joinTimeout, describe(n.dir.AgentPid()))
+	case <-ctx.Done():
+		return fmt.Errorf("join %s: %w within %v; the agent is %s: %w", n.dir.Path(), ErrNoAgent, n.cfg.joinTimeout, describe(n.dir.AgentPid()), ctx.Err())
 	}
 }
 
