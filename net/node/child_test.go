@@ -93,7 +93,7 @@ func (p *program) do(words []string) string {
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return fmt.Sprint(r.seat.agent != nil)
+		return fmt.Sprint(r.host.Coordinates())
 	case "agent":
 		return fmt.Sprint(p.n.role.Load() != nil)
 	case "spin":

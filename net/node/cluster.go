@@ -2,11 +2,11 @@ package node
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/godlm/godlm/core/host"
 	"github.com/godlm/godlm/net/secure"
 )
 
@@ -76,12 +76,20 @@ func (c *Cluster) advertise() netip.AddrPort {
 	return c.Bind
 }
 
-func (c *Cluster) votes() bool {
-	return slices.ContainsFunc(c.Voters, func(v Voter) bool { return v.Name == c.Host })
+// host is what core has to know of it.
+func (c *Cluster) host() host.Config {
+	cfg := host.Config{
+		Name: c.Host, Addr: c.advertise().String(),
+		Lease: int64(c.lease()), Over: int64(c.over()), Suspect: int64(c.suspect()), Tick: int64(tick),
+	}
+	for _, v := range c.Voters {
+		cfg.Voters = append(cfg.Voters, v.Name)
+	}
+	return cfg
 }
 
 func (c *Cluster) boottime() int64 {
-	if c.Boottime != nil {
+	if c != nil && c.Boottime != nil {
 		return c.Boottime()
 	}
 	return boottime()

@@ -30,11 +30,11 @@ type groupWorld role
 var _ group.World = (*groupWorld)(nil)
 
 // Send implements group.World.
-func (w *groupWorld) Send(to proto.ProcID, m *proto.Msg) { (*agentWorld)(w).Send(to, m) }
+func (w *groupWorld) Send(to proto.ProcID, m *proto.Msg) { (*hostWorld)(w).Send(to, m) }
 
 // Carry implements group.World.
 func (w *groupWorld) Carry(id, to proto.ProcID, side proto.Role, m *proto.Msg) {
-	h := w.host(id)
+	h := w.groupHost(id)
 	switch {
 	case h == nil:
 		return
@@ -71,11 +71,11 @@ func (w *groupWorld) Open(id proto.ProcID) {
 		take:    func(from proto.ProcID, side proto.Role, m *proto.Msg) { r.fromGroupPeer(id, from, side, m) },
 		refused: func(why string) { n.clock.after(0, func() { r.groupBroken(id, why) }) },
 		remind:  func(proto.ProcID) {},
-		where:   func(p proto.ProcID) { r.later(func() { r.seat.whereIs(id, p) }) },
+		where:   func(p proto.ProcID) { r.later(func() { r.host.Where(id, p) }) },
 	})
-	w.hostsMu.Lock()
-	w.hosts[id] = h
-	w.hostsMu.Unlock()
+	w.groupsMu.Lock()
+	w.groupHosts[id] = h
+	w.groupsMu.Unlock()
 	err := n.dir.RemoveProcSock(id)
 	if err == nil {
 		h.sock, err = n.loop.Listen(n.dir.ProcSock(id), h.peers.accept)
@@ -88,13 +88,13 @@ func (w *groupWorld) Open(id proto.ProcID) {
 
 // Close implements group.World.
 func (w *groupWorld) Close(id proto.ProcID) {
-	h := w.host(id)
+	h := w.groupHost(id)
 	if h == nil {
 		return
 	}
-	w.hostsMu.Lock()
-	delete(w.hosts, id)
-	w.hostsMu.Unlock()
+	w.groupsMu.Lock()
+	delete(w.groupHosts, id)
+	w.groupsMu.Unlock()
 	if h.sock != nil {
 		h.sock.Close()
 	}
@@ -166,10 +166,10 @@ func (w *groupWorld) Alarm(at int64) {
 func (w *groupWorld) Deadlock(c []process.Link) { (*world)(w.n).Deadlock(c) }
 
 // host finds a container's.
-func (w *groupWorld) host(id proto.ProcID) *groupHost {
-	w.hostsMu.Lock()
-	defer w.hostsMu.Unlock()
-	return w.hosts[id]
+func (w *groupWorld) groupHost(id proto.ProcID) *groupHost {
+	w.groupsMu.Lock()
+	defer w.groupsMu.Unlock()
+	return w.groupHosts[id]
 }
 
 // fromGroupPeer takes what a process says to a container.
@@ -198,12 +198,12 @@ func (r *role) pumpGroups() {
 	if !r.n.groupsDue.Swap(false) {
 		return
 	}
-	r.hostsMu.Lock()
-	hosts := make([]*groupHost, 0, len(r.hosts))
-	for _, h := range r.hosts {
+	r.groupsMu.Lock()
+	hosts := make([]*groupHost, 0, len(r.groupHosts))
+	for _, h := range r.groupHosts {
 		hosts = append(hosts, h)
 	}
-	r.hostsMu.Unlock()
+	r.groupsMu.Unlock()
 	if r.n.Expired() {
 		return
 	}

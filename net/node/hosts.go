@@ -27,10 +27,10 @@ const (
 // hosts are the streams between this agent and those of other hosts. Each agent says
 // what it has to say on the streams that it has opened. The agent mutex guards it.
 type hosts struct {
-	c      *council
+	r      *role
 	sock   *link.Listener
 	out    map[netip.AddrPort]*hostOut
-	known  map[proto.HostID]*hostKnown // that have introduced themselves, or are in the list
+	known  map[proto.HostID]netip.AddrPort // that have introduced themselves, or are in the list
 	in     map[proto.HostID]*hostIn
 	stream struct {
 		sync.Mutex // after no other but Loop's
@@ -46,14 +46,6 @@ type counters struct {
 	n      map[string]int
 }
 
-// hostKnown is what is known of another host.
-type hostKnown struct {
-	name  string
-	addr  netip.AddrPort
-	fresh bool
-	nonce uint64
-}
-
 // hostOut is a stream that this agent has opened.
 type hostOut struct {
 	h     *hosts
@@ -67,30 +59,29 @@ type hostOut struct {
 
 // hostIn handles a stream that another agent has opened.
 type hostIn struct {
-	h    *hosts
-	id   proto.HostID // 0 until it has introduced itself
-	held []*proto.Msg // until the roster that stands before them is in force
+	h  *hosts
+	id proto.HostID // 0 until it has introduced itself
 }
 
-func (h *hosts) init(c *council) {
-	h.c = c
+func (h *hosts) init(r *role) {
+	h.r = r
 	h.out = map[netip.AddrPort]*hostOut{}
-	h.known = map[proto.HostID]*hostKnown{}
+	h.known = map[proto.HostID]netip.AddrPort{}
 	h.in = map[proto.HostID]*hostIn{}
 	h.stream.byID = map[link.StreamID]*link.Conn{}
 	h.refused.logged, h.refused.n = map[string]time.Time{}, map[string]int{}
 }
 
-func (h *hosts) node() *Node { return h.c.r.n }
+func (h *hosts) node() *Node { return h.r.n }
 
 // listen opens the port for other hosts, and looks for the voters.
 func (h *hosts) listen() (err error) {
 	n := h.node()
-	if h.sock, err = n.loop.ListenTCP(h.c.cfg.Bind, h.c.r.route); err != nil {
+	if h.sock, err = n.loop.ListenTCP(h.r.n.cfg.Cluster.Bind, h.r.route); err != nil {
 		return err
 	}
-	for _, v := range h.c.cfg.Voters {
-		if v.Name != h.c.cfg.Host {
+	for _, v := range h.r.n.cfg.Cluster.Voters {
+		if v.Name != h.r.n.cfg.Cluster.Host {
 			h.to(v.Addr)
 		}
 	}
@@ -129,13 +120,13 @@ func (h *hosts) to(addr netip.AddrPort) *hostOut {
 
 // open begins a stream with who this host is.
 func (o *hostOut) open() {
-	c := o.h.c
-	o.conn = o.h.node().loop.NewRemote(o)
-	m := &proto.Msg{Kind: proto.KIntro, Host: c.me, Text: c.cfg.Host, Number: c.nonce, Data: []byte(c.cfg.advertise().String())}
-	if c.group == nil {
+	r, cfg := o.h.r, o.h.node().cfg.Cluster
+	o.conn = r.n.loop.NewRemote(o)
+	m := &proto.Msg{Kind: proto.KIntro, Host: r.host.ID(), Text: cfg.Host, Number: r.host.Nonce(), Data: []byte(cfg.advertise().String())}
+	if r.host.Fresh() {
 		m.Flags |= proto.IntroFresh
 	}
-	if c.cfg.votes() {
+	if r.host.Votes() {
 		m.Flags |= proto.IntroVoter
 	}
 	o.conn.Send(m)
@@ -152,14 +143,15 @@ func (h *hosts) dial() {
 }
 
 func (o *hostOut) dial() {
-	c, n := o.h.c, o.h.node()
+	n := o.h.node()
+	cfg := n.cfg.Cluster
 	o.dialn = true
 	o.pause = backoff(o.pause, hostDialFirst, hostDialLast)
-	s, first, err := secure.Open(c.cfg.session())
+	s, first, err := secure.Open(cfg.session())
 	if err == nil {
 		defer n.holdForks()()
 		var fd int
-		if fd, err = link.DialTCP(c.cfg.Bind.Addr(), o.addr); err == nil {
+		if fd, err = link.DialTCP(cfg.Bind.Addr(), o.addr); err == nil {
 			err = o.conn.Redial(fd, s, append(link.Preamble(0), first...))
 		}
 	}
@@ -176,7 +168,7 @@ func (o *hostOut) Message(*link.Conn, *proto.Msg) error {
 
 // Broken implements link.RemoteHandler.
 func (o *hostOut) Broken(c *link.Conn, err error) {
-	o.h.c.r.later(func() {
+	o.h.r.later(func() {
 		if o.conn == c && o.dialn {
 			o.dialn, o.since = false, time.Now()
 			o.next = time.Now().Add(o.pause)
@@ -188,12 +180,16 @@ func (o *hostOut) Broken(c *link.Conn, err error) {
 // Closed implements link.Handler: that agent has ended, and another may have taken its
 // place.
 func (o *hostOut) Closed(c *link.Conn, err error) {
-	o.h.c.r.later(func() {
+	o.h.r.later(func() {
 		if o.conn == c {
 			o.h.node().log.Debug("stream to a host ended", "addr", o.addr, "error", err)
 			o.open()
 			o.next = time.Now().Add(o.pause)
-			o.h.c.r.seat.streamLost(o.addr)
+			for id, a := range o.h.known {
+				if a == o.addr {
+					o.h.r.host.Broken(id)
+				}
+			}
 		}
 	})
 }
@@ -226,7 +222,7 @@ func (h *hosts) tell(addr string, err error) {
 // admit takes a socket of another agent.
 func (h *hosts) admit(fd int) {
 	n := h.node()
-	s, err := secure.Accept(h.c.cfg.session())
+	s, err := secure.Accept(h.r.n.cfg.Cluster.session())
 	if err != nil {
 		n.log.Error("accept a host", "error", err)
 		n.loop.Discard(fd)
@@ -270,36 +266,22 @@ func (h *hosts) forget(c *link.Conn) {
 // learn notes the address of a host.
 func (h *hosts) learn(id proto.HostID, addr string) {
 	a, err := netip.ParseAddrPort(addr)
-	if err != nil || id == h.c.me {
+	if err != nil {
+		h.node().log.Error("address of a host", "host", uint64(id), "addr", addr, "error", err)
 		return
 	}
-	k := h.known[id]
-	if k == nil {
-		k = &hostKnown{}
-		h.known[id] = k
-	}
-	k.addr = a
+	h.known[id] = a
 	h.to(a)
-}
-
-// fresh is the host of that name, if it is there and has no group; else 0.
-func (h *hosts) fresh(name string) proto.HostID {
-	for id, k := range h.known {
-		if k.name == name && k.fresh && h.in[id] != nil {
-			return id
-		}
-	}
-	return 0
 }
 
 // send queues a message for a host. It is lost if the host is not known, or does not
 // read.
 func (h *hosts) send(to proto.HostID, m *proto.Msg) {
-	k := h.known[to]
-	if k == nil || !k.addr.IsValid() {
+	addr, known := h.known[to]
+	if !known {
 		return
 	}
-	o := h.to(k.addr)
+	o := h.to(addr)
 	limit := hostBacklog
 	if m.Kind == proto.KRaft {
 		limit = raftBacklog
@@ -312,7 +294,7 @@ func (h *hosts) send(to proto.HostID, m *proto.Msg) {
 
 // Message implements link.Handler.
 func (i *hostIn) Message(c *link.Conn, m *proto.Msg) error {
-	r := i.h.c.r
+	r := i.h.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -324,16 +306,10 @@ func (i *hostIn) Message(c *link.Conn, m *proto.Msg) error {
 	if i.h.in[i.id] != i {
 		return errors.New("a message of an agent that has a successor")
 	}
-	i.h.c.heard[i.id] = i.h.c.now()
-	if m.Kind == proto.KRaft {
-		i.h.c.fromHost(i.id, m.Data)
-		return nil
-	}
-	if err := between(m, proto.KForward, proto.KHome); err != nil && m.Kind != proto.KWhere {
+	if err := between(m, proto.KForward, proto.KHome); err != nil && m.Kind != proto.KWhere && m.Kind != proto.KRaft {
 		return err
 	}
-	r.seat.fromHost(i, m)
-	return nil
+	return r.host.Receive(i.id, m)
 }
 
 func (i *hostIn) intro(c *link.Conn, m *proto.Msg) error {
@@ -342,23 +318,13 @@ func (i *hostIn) intro(c *link.Conn, m *proto.Msg) error {
 	}
 	h := i.h
 	addr, err := netip.ParseAddrPort(string(m.Data))
-	if err != nil || m.Host == 0 || m.Host == h.c.me {
+	if err != nil || m.Host == 0 || m.Host == h.r.host.ID() {
 		return fmt.Errorf("host %x at %q cannot be one", uint64(m.Host), m.Data)
 	}
 	i.id = m.Host
 	h.in[m.Host] = i
-	k := h.known[m.Host]
-	if k == nil {
-		k = &hostKnown{}
-		h.known[m.Host] = k
-	}
-	for id, x := range h.known { // one that has come back as another
-		if id != m.Host && x.name == m.Text {
-			x.fresh = false
-		}
-	}
-	k.name, k.addr, k.nonce, k.fresh = m.Text, addr, m.Number, m.Flags&proto.IntroFresh != 0
-	h.c.heard[m.Host] = h.c.now()
+	h.known[m.Host] = addr
+	h.r.host.Introduced(m.Host, m.Text, m.Flags&proto.IntroFresh != 0)
 	h.to(addr).hurry()
 	h.node().log.Debug("a host is here", "host", m.Text, "addr", addr)
 	return nil
@@ -378,9 +344,10 @@ func (i *hostIn) Broken(*link.Conn, error) {}
 // Closed implements link.Handler.
 func (i *hostIn) Closed(c *link.Conn, err error) {
 	i.h.forget(c)
-	i.h.c.r.later(func() {
+	i.h.r.later(func() {
 		if i.h.in[i.id] == i {
 			delete(i.h.in, i.id)
+			i.h.r.host.Ended(i.id)
 		}
 	})
 }
@@ -394,11 +361,11 @@ func (r *role) route(fd int, to uint64) {
 	case r.closed:
 		n.loop.Discard(fd)
 	case to == 0:
-		r.council.hosts.admit(fd)
+		r.hosts.admit(fd)
 	case to == n.me.Load():
 		n.peers.admit(fd)
 	default:
-		if g := (*groupWorld)(r).host(proto.ProcID(to)); g != nil {
+		if g := (*groupWorld)(r).groupHost(proto.ProcID(to)); g != nil {
 			g.peers.admit(fd)
 			return
 		}

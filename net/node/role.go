@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,12 +13,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/godlm/godlm/core/agent"
 	"github.com/godlm/godlm/core/group"
+	"github.com/godlm/godlm/core/host"
 	"github.com/godlm/godlm/core/journal"
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/net/link"
 	"github.com/godlm/godlm/net/rundir"
+	"github.com/godlm/godlm/net/store"
 )
 
 // Pauses between looks at the lock of a process whose connection has ended.
@@ -33,8 +35,9 @@ type role struct {
 	sock *link.Listener
 
 	mu       sync.Mutex // the agent mutex; held while the agent works
-	council  *council
-	seat     seat
+	host     *host.Host
+	hosts    hosts
+	store    *store.Store
 	members  map[proto.ProcID]*member
 	dead     map[proto.ProcID]*rundir.Dead
 	former   []string // files of processes of a membership that has ended
@@ -48,13 +51,12 @@ type role struct {
 	alarm    alarm  // of the containers
 	closed   bool
 
-	leased   bool // this host is a member with a lease
 	joining  bool // this process has asked for its name
 	selfDone bool // this process is connected to its own agent
 	waiting  []*waiting
 
-	hostsMu sync.Mutex // after mu
-	hosts   map[proto.ProcID]*groupHost
+	groupsMu   sync.Mutex // after mu
+	groupHosts map[proto.ProcID]*groupHost
 }
 
 // waiting is a process that has said hello before it could be welcomed.
@@ -76,7 +78,7 @@ type member struct {
 
 // becomeAgent takes up the role, whose lock this process has just got.
 func (n *Node) becomeAgent() error {
-	r := &role{n: n, members: map[proto.ProcID]*member{}, dead: map[proto.ProcID]*rundir.Dead{}, hosts: map[proto.ProcID]*groupHost{}}
+	r := &role{n: n, members: map[proto.ProcID]*member{}, dead: map[proto.ProcID]*rundir.Dead{}, groupHosts: map[proto.ProcID]*groupHost{}}
 	n.role.Store(r)
 	if err := r.start(); err != nil {
 		n.role.Store(nil)
@@ -115,8 +117,7 @@ func (r *role) start() error {
 	if err := r.openFiles(); err != nil {
 		return err
 	}
-	r.seat.init(r)
-	if err := r.openCouncil(); err != nil {
+	if err := r.openHost(); err != nil {
 		return err
 	}
 	if n.cfg.Cluster != nil {
@@ -125,12 +126,61 @@ func (r *role) start() error {
 	return nil
 }
 
-// again has the council's clock go on.
+// openHost takes up this host's part among the hosts.
+func (r *role) openHost() (err error) {
+	n := r.n
+	cfg := host.Config{Alone: true, Central: n.cfg.Central}
+	dir, opt := n.dir.Path(), store.Options{Cluster: "alone", Opened: n.openFD, Closed: n.closeFD}
+	if c := n.cfg.Cluster; c != nil {
+		cfg = c.host()
+		cfg.Central = n.cfg.Central
+		dir, opt.Cluster, opt.Sync = c.StateDir, c.Name, true
+		if err := makeStateDir(dir); err != nil {
+			return err
+		}
+	}
+	if r.store, err = store.Open(dir, opt); err != nil {
+		return err
+	}
+	id := r.store.Identity()
+	r.host = host.New((*hostWorld)(r), r.hostFile, cfg, proto.HostID(binary.BigEndian.Uint64(id[:])|1))
+	r.hosts.init(r)
+	if err := r.host.Start(!r.store.Fresh()); err != nil {
+		return fmt.Errorf("%s: %w; remove it when no process uses it", dir, err)
+	}
+	if n.cfg.Cluster == nil {
+		return nil
+	}
+	return r.hosts.listen()
+}
+
+// registry is the role as containers that ask for names see it.
+type registry role
+
+var _ group.Registry = (*registry)(nil)
+
+// JoinGroup implements group.Registry.
+func (r *registry) JoinGroup(named func(id proto.ProcID, view uint64)) { r.host.JoinGroup(named) }
+
+// Connected implements group.Registry.
+func (r *registry) Connected(p proto.ProcID) { r.host.Reached(p) }
+
+// Dead implements group.Registry.
+func (r *registry) Dead(p proto.ProcID) { r.host.Dead(p) }
+
+// FromProcess implements group.Registry.
+func (r *registry) FromProcess(p proto.ProcID, m *proto.Msg) { r.host.FromProcess(p, m) }
+
+// View implements group.Registry.
+func (r *registry) View() uint64 { return r.host.View() }
+
+// again has the clock of the agreement on hosts go on.
 func (r *role) again() {
 	r.n.clock.after(tick, func() {
 		r.mu.Lock()
 		if !r.closed {
-			r.council.tick()
+			r.hosts.dial()
+			r.host.Tick()
 			r.again()
 		}
 		r.mu.Unlock()
@@ -193,42 +243,15 @@ func (r *role) liveAndDead() (live, dead []proto.ProcID) {
 	return slices.Sorted(maps.Keys(r.members)), slices.Sorted(maps.Keys(r.dead))
 }
 
-// past is what earlier coordinators on this host have left. A directory of before
-// another host had it says nothing.
-func (r *role) past(st *proto.HostState) *agent.Lasting {
-	past := &agent.Lasting{Number: uint64(st.Seat)}
-	if r.noted != nil {
-		past.Groups = r.noted.Notes().IDs()
-	}
-	r.kept.Fill(past)
-	if r.hostFile.Directory() == st.Since {
-		for _, e := range r.dir.Entries() {
-			past.Directory = append(past.Directory, agent.Entry(e))
-		}
-		return past
-	}
-	past.Unknown = true
-	for _, e := range r.dir.Entries() {
-		r.dir.Delete(e.Tree)
-	}
-	w := (*agentWorld)(r)
-	for _, k := range past.Kept {
-		w.Unkeep(&k)
-	}
-	for _, d := range past.Doubted {
-		_ = w.Doubt(d, false) // what is left over does no more than make values not valid
-	}
-	past.Kept, past.Doubted = nil, nil
-	r.hostFile.SetDirectory(st.Since)
-	return past
-}
-
 // serve goes on with who waits for this host to be a member.
 func (r *role) serve() {
-	if !r.leased || r.closed {
+	if !r.host.Leased() || r.closed {
 		return
 	}
-	if r.groups == nil && r.noted != nil && r.seat.ready() {
+	if r.n.cfg.Central && r.host.Coordinates() {
+		r.n.proc.KeepIdle()
+	}
+	if r.groups == nil && r.noted != nil && r.host.Ready() {
 		r.startGroups()
 	}
 	if r.groups == nil {
@@ -247,27 +270,22 @@ func (r *role) serve() {
 }
 
 // openNotes reads which containers this host has, once it is a member.
-func (r *role) openNotes() {
+func (r *role) openNotes(birth uint32) bool {
 	n := r.n
-	if r.noted != nil {
-		return
-	}
 	var err error
-	if r.noted, err = n.dir.OpenGroups(fmt.Sprintf("%s/%d", bootID(), r.council.birth), n.openFD, n.closeFD); err != nil {
+	if r.noted, err = n.dir.OpenGroups(fmt.Sprintf("%s/%d", bootID(), birth), n.openFD, n.closeFD); err != nil {
 		n.log.Error("containers of group locks", "error", err)
 		n.endJoin(err)
 	}
+	return err == nil
 }
 
 // startGroups brings the containers back to life.
 func (r *role) startGroups() {
-	r.term = uint64(r.council.state.Epoch) << 32
+	r.term = uint64(r.host.State().Epoch) << 32
 	r.groups = group.New((*groupWorld)(r), r.noted.Notes(), uint32(time.Now().Unix())&(1<<31-1))
-	r.groups.Start(&r.seat, func(p proto.ProcID) bool { return r.members[p] != nil })
+	r.groups.Start((*registry)(r), func(p proto.ProcID) bool { return r.members[p] != nil })
 }
-
-// isGroup reports whether p is a container of this host.
-func (r *role) isGroup(p proto.ProcID) bool { return r.groups != nil && r.groups.IsGroup(p) }
 
 // dropMembers: the membership has ended to which the processes here belonged.
 func (r *role) dropMembers() {
@@ -283,7 +301,7 @@ func (r *role) dropMembers() {
 		delete(r.members, id)
 	}
 	for id := range r.dead {
-		(*agentWorld)(r).forgetLocal(id)
+		(*hostWorld)(r).Forget(id)
 	}
 }
 
@@ -336,9 +354,9 @@ func (r *role) admitSelf() {
 	case r.selfDone:
 	case id != 0:
 		r.welcomeSelf(id, 0)
-	case !r.joining && r.seat.ready():
+	case !r.joining && r.host.Ready():
 		r.joining = true
-		r.seat.join(false, func(id proto.ProcID, view uint64) {
+		r.host.Join(func(id proto.ProcID, view uint64) {
 			n.book.SetProc(id)
 			r.members[id] = &member{id: id, name: n.file.Name}
 			r.welcomeSelf(id, view)
@@ -348,11 +366,11 @@ func (r *role) admitSelf() {
 
 func (r *role) welcomeSelf(id proto.ProcID, view uint64) {
 	r.selfDone = true
-	if err := r.n.welcomed(id, view, r.council.birth, &agentLink{}); err != nil {
+	if err := r.n.welcomed(id, view, r.host.Birth(), &agentLink{}); err != nil {
 		r.n.log.Error("join", "error", err)
 		return
 	}
-	r.seat.Connected(id)
+	r.host.Reached(id)
 	r.groups.Reached(id)
 }
 
@@ -362,8 +380,9 @@ func (r *role) close() error {
 	defer r.mu.Unlock()
 	r.closed = true
 	var errs []error
-	if r.council != nil {
-		errs = append(errs, r.council.close())
+	r.hosts.close()
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
 	}
 	if r.hostFile != nil {
 		r.n.closeFD(r.hostFile.FD())
@@ -396,10 +415,8 @@ func (r *role) fromProcess(id proto.ProcID, m *proto.Msg) {
 	case r.closed:
 	case m.Kind == proto.KGroup:
 		r.groups.FromMember(id, m.Call)
-	case m.Kind == proto.KWhere:
-		r.seat.whereIs(id, m.Proc)
 	default:
-		r.seat.FromProcess(id, m)
+		r.host.FromProcess(id, m)
 	}
 }
 
@@ -440,7 +457,7 @@ func (r *role) isDead(m *member) bool {
 	r.n.log.Info("a process has ended", "proc", m.id)
 	r.exhume(m.id, m.name)
 	delete(r.members, m.id)
-	r.seat.Dead(m.id)
+	r.host.Dead(m.id)
 	if r.groups != nil {
 		r.groups.Died(m.id)
 	}
@@ -543,7 +560,7 @@ func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 	case r.closed:
 		return fmt.Errorf("%w: the agent is leaving", errNotNow)
 	}
-	if !r.leased || r.groups == nil {
+	if !r.host.Leased() || r.groups == nil {
 		r.waiting = append(r.waiting, &waiting{h, c, proto.Msg{Text: m.Text, Proc: m.Proc, Flags: m.Flags}})
 		return nil
 	}
@@ -567,13 +584,13 @@ func (h *fromMember) welcome(c *link.Conn, m *proto.Msg) error {
 	case s.Proc != 0 && r.members[s.Proc] == nil:
 		return fmt.Errorf("process %#x was declared dead", uint64(s.Proc))
 	case s.Proc != 0:
-		return h.connected(c, s.Proc, r.seat.View())
+		return h.connected(c, s.Proc, r.host.View())
 	}
 	name := s.Name
-	r.seat.join(false, func(id proto.ProcID, view uint64) {
+	r.host.Join(func(id proto.ProcID, view uint64) {
 		defer r.n.holdForks()()
 		if h.gone || r.closed {
-			r.seat.Dead(id)
+			r.host.Dead(id)
 			return
 		}
 		if err := r.admit(name, id); err != nil {
@@ -596,8 +613,8 @@ func (h *fromMember) connected(c *link.Conn, id proto.ProcID, view uint64) error
 	}
 	h.id = id
 	x.conn, x.came = c, true
-	c.Send(&proto.Msg{Kind: proto.KWelcome, Proc: id, View: view, Number: uint64(r.council.birth)})
-	r.seat.Connected(id)
+	c.Send(&proto.Msg{Kind: proto.KWelcome, Proc: id, View: view, Number: uint64(r.host.Birth())})
+	r.host.Reached(id)
 	r.groups.Reached(id)
 	return nil
 }
@@ -606,7 +623,7 @@ func (h *fromMember) connected(c *link.Conn, id proto.ProcID, view uint64) error
 // even if this one dies now.
 func (r *role) admit(name string, id proto.ProcID) error {
 	if err := r.n.dir.SetProc(name, id); err != nil {
-		r.seat.Dead(id)
+		r.host.Dead(id)
 		return err
 	}
 	r.members[id] = &member{id: id, name: name}

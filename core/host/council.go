@@ -1,0 +1,405 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/view"
+)
+
+// council is this host's part in the agreement on hosts: what is agreed, its own
+// membership, and the lease that follows.
+type council struct {
+	log   Log // nil: it is not known yet of which log this host is part
+	me    proto.HostID
+	nonce uint64 // of this agent
+
+	state   *proto.HostState
+	changed bool
+
+	// in: this host is a member, of that birth. refused: it is not any more, and what
+	// it had under that birth is lost. leased: it has proven that it is one.
+	in      bool
+	birth   uint32
+	refused bool
+	leased  bool
+	asked   int64  // when membership was asked for last; 0: never
+	ask     uint64 // names that question
+	bye     bool   // it is leaving
+
+	known   map[proto.HostID]*acquaintance
+	out     map[outKey]int64 // when it was seen that a host is out
+	heard   map[proto.HostID]int64
+	hinted  map[proto.HostID]bool // gossip suspects them
+	ticked  int64
+	renewal struct {
+		token       uint64
+		start, sent int64
+	}
+	changing int64 // when other voters were asked for last
+	leading  int64 // since when this host knows of no leader; 0: it does
+}
+
+// acquaintance is a host that has introduced itself.
+type acquaintance struct {
+	name  string
+	fresh bool // it was part of no log
+	here  bool // it has a stream to this host
+	held  []*proto.Msg
+}
+
+// outKey names a membership that has ended.
+type outKey struct {
+	id    proto.HostID
+	birth uint32
+}
+
+// errForeign: the log of a host alone is that of other processes.
+var errForeign = errors.New("the store does not belong to the processes in this directory")
+
+const (
+	second = int64(1e9)
+	// askAgain is the time after which membership is asked for once more.
+	askAgain = second
+)
+
+func (c *council) init(id proto.HostID, nonce uint64) {
+	c.me, c.nonce = id, nonce
+	c.state = &proto.HostState{}
+	c.known = map[proto.HostID]*acquaintance{}
+	c.out = map[outKey]int64{}
+	c.heard = map[proto.HostID]int64{}
+	c.hinted = map[proto.HostID]bool{}
+}
+
+// open takes part in the log.
+func (h *Host) open(initial []uint64) error {
+	log, err := h.world.Open(initial)
+	if err != nil {
+		return err
+	}
+	h.log = log
+	h.settle()
+	return nil
+}
+
+// settle follows what a step of the log has decided.
+func (h *Host) settle() {
+	for h.changed {
+		h.changed = false
+		h.hostsChanged()
+	}
+	if h.log != nil && h.log.Err() != nil && !h.refused {
+		h.leave(h.log.Err().Error())
+	}
+}
+
+// Apply takes a decided entry. It belongs to the log's Host, as Restore, Snapshot and
+// Confirmed do.
+func (h *Host) Apply(_ uint64, data []byte) {
+	var m proto.Msg
+	if err := proto.Parse(data, &m); err != nil || m.Kind != proto.KHostEntry {
+		h.note(Error, "an entry of the log of views, of kind %d, is not understood: %v", m.Kind, err)
+		return
+	}
+	e := m.HostEntry
+	done := view.Apply(h.state, e)
+	if done {
+		h.changed = true
+		h.tellOf(e)
+	}
+	if e.Verb == proto.HostUp && e.Host.ID == h.me && e.Host.Asked == h.ask {
+		h.upDecided(done, e.Host.Birth)
+	}
+}
+
+// tellOf logs what was decided.
+func (h *Host) tellOf(e *proto.HostEntry) {
+	name := e.Host.Name
+	if h.cfg.Alone {
+		return
+	}
+	switch e.Verb {
+	case proto.HostUp:
+		h.note(Info, "host %s is a member (epoch %d)", name, h.state.Epoch)
+	case proto.HostOut:
+		h.note(Warn, "host %s is removed (epoch %d): %s", name, h.state.Epoch, e.Host.Why)
+	case proto.HostOver:
+		h.note(Info, "the lease of host %s is over (epoch %d)", name, h.state.Epoch)
+	case proto.HostBye:
+		h.note(Info, "host %s has left (epoch %d)", name, h.state.Epoch)
+	}
+}
+
+// Restore replaces what is agreed by a snapshot.
+func (h *Host) Restore(_ uint64, data []byte) {
+	var m proto.Msg
+	if err := proto.Parse(data, &m); err != nil || m.Kind != proto.KHostState {
+		h.note(Error, "a snapshot of the log of views, of kind %d, is not understood: %v", m.Kind, err)
+		return
+	}
+	h.state = m.HostState
+	h.changed = true
+}
+
+// Snapshot is what is agreed.
+func (h *Host) Snapshot() []byte {
+	return proto.Append(nil, &proto.Msg{Kind: proto.KHostState, HostState: h.state})
+}
+
+// Confirmed says that when it was asked this host was among the majority's, and that
+// what was decided before is applied. From the moment of the question its lease runs.
+func (h *Host) Confirmed(token uint64) {
+	if token != h.renewal.token || !h.in {
+		return
+	}
+	if me := view.Find(h.state, h.me); me == nil || me.Out || me.Birth != h.birth {
+		return
+	}
+	h.file.Extend(h.renewal.start + h.cfg.Lease)
+	h.renewal.token = 0
+	if !h.leased {
+		h.leased, h.changed = true, true
+	}
+}
+
+// propose asks for an entry.
+func (h *Host) propose(e *proto.HostEntry) {
+	if h.log == nil {
+		return
+	}
+	if err := h.log.Propose(proto.Append(nil, &proto.Msg{Kind: proto.KHostEntry, HostEntry: e})); err != nil {
+		h.note(Debug, "propose verb %d: %v", e.Verb, err)
+	}
+	h.settle()
+}
+
+// askUp asks for membership: to go on with the processes that are here, or without any.
+func (h *Host) askUp() {
+	now := h.world.Now()
+	if h.in || h.bye || h.log == nil || h.log.Leader() == 0 || h.asked != 0 && now-h.asked < askAgain {
+		return
+	}
+	e := proto.Host{ID: h.me, Name: "alone", Birth: h.file.Birth()}
+	if !h.cfg.Alone {
+		e.Name, e.Addr, e.Voter = h.cfg.Name, h.cfg.Addr, h.Votes()
+	}
+	if h.refused {
+		if h.world.Former() && now < h.file.Until() {
+			return // they may still be at work under the old birth
+		}
+		e.Birth = 0
+	}
+	if h.ask == 0 {
+		h.ask = h.world.Random()
+	}
+	e.Asked = h.ask
+	h.asked = now
+	h.propose(&proto.HostEntry{Verb: proto.HostUp, Host: e, Epoch: h.world.Date()})
+}
+
+// upDecided is the answer to askUp. birth is what was asked for.
+func (h *Host) upDecided(done bool, birth uint32) {
+	if h.in {
+		return
+	}
+	if !done {
+		if birth != 0 {
+			h.refused = true // that membership has ended
+			h.world.Drop()
+		}
+		h.asked, h.ask = 0, 0
+		return
+	}
+	h.in, h.refused = true, false
+	h.birth = view.Find(h.state, h.me).Birth
+	if h.file.Birth() != h.birth {
+		h.file.SetBirth(h.birth)
+	}
+	if h.cfg.Alone {
+		h.file.Extend(1<<63 - 1)
+		h.leased = true
+	}
+}
+
+// hostsChanged follows what was decided about hosts.
+func (h *Host) hostsChanged() {
+	if h.in {
+		if me := view.Find(h.state, h.me); me == nil || me.Out || me.Birth != h.birth {
+			why := "removed from the cluster"
+			if me != nil && me.Why != "" {
+				why += ": " + me.Why
+			}
+			h.leave(why)
+			return
+		}
+	}
+	if !h.cfg.Alone {
+		now := h.world.Now()
+		for i := range h.state.Hosts {
+			x := &h.state.Hosts[i]
+			if k := (outKey{x.ID, x.Birth}); x.Out && h.out[k] == 0 {
+				h.out[k] = now
+			}
+			if x.ID != h.me {
+				h.world.Reach(x.ID, x.Addr)
+			}
+		}
+		for k := range h.out {
+			if x := view.Find(h.state, k.id); x == nil || x.Birth != k.birth {
+				delete(h.out, k)
+			}
+		}
+	}
+	h.seatChanged()
+}
+
+// leave: this host is out. All that its processes have is lost.
+func (h *Host) leave(why string) {
+	h.in, h.refused = false, true
+	h.file.Extend(0)
+	h.world.Lost(why)
+}
+
+// Tick is to be called once in a Config.Tick while there are other hosts.
+func (h *Host) Tick() {
+	now := h.world.Now()
+	if h.ticked != 0 && now-h.ticked > 3*h.cfg.Tick {
+		// This process was stopped, or the machine: who was silent meanwhile may not
+		// have been.
+		for id := range h.heard {
+			h.heard[id] = now
+		}
+	}
+	h.ticked = now
+	if h.log == nil {
+		h.found()
+		return
+	}
+	if err := h.log.Tick(); err != nil {
+		h.note(Debug, "tick of the log: %v", err)
+	}
+	h.settle()
+	switch leader := h.log.Leader(); {
+	case leader != 0:
+		h.leading = 0
+	case h.leading == 0:
+		h.leading = now
+	}
+	h.askUp()
+	h.renew(now)
+	if h.log.Leader() == uint64(h.me) {
+		h.lead(now)
+	}
+	h.seatTick()
+}
+
+// renew proves that this host is still a member, four times during a lease.
+func (h *Host) renew(now int64) {
+	if !h.in {
+		return
+	}
+	lease := h.cfg.Lease
+	if h.file.Until()-now >= lease*3/4 || h.renewal.token != 0 && now-h.renewal.sent < lease/8 {
+		return
+	}
+	h.renewal.token, h.renewal.start, h.renewal.sent = h.world.Random(), now, now
+	if err := h.log.Confirm(h.renewal.token); err != nil {
+		h.renewal.token = 0
+	}
+	h.settle()
+}
+
+// found makes the log if nobody has one. Only the voter whose name comes first does, and
+// only when all others have said that they have none: so there are never two.
+func (h *Host) found() {
+	if !h.Votes() {
+		return
+	}
+	initial := []uint64{uint64(h.me)}
+	for _, name := range h.cfg.Voters {
+		if name < h.cfg.Name {
+			return
+		}
+		if name == h.cfg.Name {
+			continue
+		}
+		id := h.freshVoter(name)
+		if id == 0 {
+			return
+		}
+		initial = append(initial, uint64(id))
+	}
+	h.note(Info, "a new cluster, founded by host %s", h.cfg.Name)
+	if err := h.open(initial); err != nil {
+		h.note(Error, "found the cluster: %v", err)
+		return
+	}
+	if err := h.log.Campaign(); err != nil {
+		h.note(Debug, "campaign: %v", err) // the clock will do it
+	}
+	h.settle()
+}
+
+// freshVoter is the host of that name, if it is there and has no log; else 0.
+func (h *Host) freshVoter(name string) proto.HostID {
+	for id, k := range h.known {
+		if k.name == name && k.fresh && k.here {
+			return id
+		}
+	}
+	return 0
+}
+
+// Introduced says that the agent of another host has opened a stream to this one.
+func (h *Host) Introduced(id proto.HostID, name string, fresh bool) {
+	for other, k := range h.known { // one that has come back as another
+		if other != id && k.name == name {
+			k.fresh = false
+		}
+	}
+	h.known[id] = &acquaintance{name: name, fresh: fresh, here: true}
+	h.heard[id] = h.world.Now()
+}
+
+// Ended says that this stream is no more.
+func (h *Host) Ended(id proto.HostID) {
+	if k := h.known[id]; k != nil {
+		k.here, k.held = false, nil
+	}
+}
+
+// Suspect tells what gossip thinks of a host: a second hint, with which the leader waits
+// only half as long. It is never enough by itself.
+func (h *Host) Suspect(id proto.HostID, suspected bool) {
+	if suspected {
+		h.hinted[id] = true
+	} else {
+		delete(h.hinted, id)
+	}
+}
+
+// Receive takes a message on a stream that another agent has opened. An error ends that
+// stream.
+func (h *Host) Receive(from proto.HostID, m *proto.Msg) error {
+	h.heard[from] = h.world.Now()
+	if m.Kind != proto.KRaft {
+		return h.fromHost(from, m)
+	}
+	if h.log == nil {
+		if err := h.open(nil); err != nil {
+			h.note(Error, "take part in the agreement on hosts: %v", err)
+			return nil
+		}
+	}
+	if err := h.log.Receive(uint64(from), m.Data); err != nil {
+		h.note(Debug, "message of the log of host %x: %v", uint64(from), err)
+	}
+	h.settle()
+	return nil
+}
+
+func (h *Host) note(level Level, format string, args ...any) {
+	h.world.Note(level, fmt.Sprintf(format, args...))
+}

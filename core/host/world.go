@@ -1,0 +1,88 @@
+package host
+
+import (
+	"slices"
+
+	"github.com/godlm/godlm/core/agent"
+	"github.com/godlm/godlm/core/proto"
+)
+
+// world is what the coordinator's agent.Agent sees: the processes of all hosts. What is
+// of this host, the World knows.
+type world Host
+
+var _ agent.World = (*world)(nil)
+
+// Send implements agent.World.
+func (w *world) Send(to proto.ProcID, m *proto.Msg) {
+	if home, away := w.homes[to]; away {
+		w.world.Tell(home, &proto.Msg{Kind: proto.KDeliver, Proc: to, Data: proto.Append(nil, m)})
+		return
+	}
+	w.world.Send(to, m)
+}
+
+// Records implements agent.World.
+func (w *world) Records(dead proto.ProcID) []proto.Record {
+	if _, away := w.homes[dead]; !away {
+		return w.world.Records(dead)
+	}
+	if m := w.journals[dead]; m != nil {
+		return slices.Clone(m.Records)
+	}
+	return nil
+}
+
+// Peers implements agent.World.
+func (w *world) Peers(dead proto.ProcID) (peers []proto.ProcID, all bool) {
+	if _, away := w.homes[dead]; !away {
+		return w.world.Peers(dead)
+	}
+	if m := w.journals[dead]; m != nil {
+		return slices.Clone(m.Procs), m.Flags&proto.JournalAll != 0
+	}
+	return nil, true
+}
+
+// Retire implements agent.World.
+func (w *world) Retire(dead proto.ProcID, tree proto.Digest) {
+	home, away := w.homes[dead]
+	if !away {
+		w.world.Retire(dead, tree)
+		return
+	}
+	if m := w.journals[dead]; m != nil {
+		m.Records = slices.DeleteFunc(m.Records, func(r proto.Record) bool { return r.Tree == tree })
+		w.world.Tell(home, &proto.Msg{Kind: proto.KRetire, Proc: dead, Domain: tree})
+	}
+}
+
+// Forget implements agent.World.
+func (w *world) Forget(dead proto.ProcID) {
+	home, away := w.homes[dead]
+	if !away {
+		w.world.Forget(dead)
+		return
+	}
+	delete(w.homes, dead)
+	delete(w.journals, dead)
+	w.world.Tell(home, &proto.Msg{Kind: proto.KForget, Proc: dead})
+}
+
+// Self implements agent.World.
+func (w *world) Self() proto.ProcID { return w.world.Self() }
+
+// Put implements agent.Directory.
+func (w *world) Put(e agent.Entry) error { return w.world.Put(e) }
+
+// Delete implements agent.Directory.
+func (w *world) Delete(tree proto.Digest) { w.world.Delete(tree) }
+
+// Keep implements agent.World.
+func (w *world) Keep(k *proto.Kept) error { return w.world.Keep(k) }
+
+// Unkeep implements agent.World.
+func (w *world) Unkeep(k *proto.Kept) { w.world.Unkeep(k) }
+
+// Doubt implements agent.World.
+func (w *world) Doubt(domain proto.Digest, invalid bool) error { return w.world.Doubt(domain, invalid) }

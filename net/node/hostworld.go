@@ -1,0 +1,228 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/godlm/godlm/core/agent"
+	"github.com/godlm/godlm/core/host"
+	"github.com/godlm/godlm/core/journal"
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/views"
+)
+
+// hostWorld is the role as core/host sees it. Its methods are called with the agent
+// mutex held.
+type hostWorld role
+
+var _ host.World = (*hostWorld)(nil)
+
+// Now implements host.World.
+func (w *hostWorld) Now() int64 { return w.n.cfg.Cluster.boottime() }
+
+// Date implements host.World.
+func (w *hostWorld) Date() uint32 { return uint32(time.Now().Unix()) }
+
+// Random implements host.World.
+func (w *hostWorld) Random() uint64 { return random() }
+
+func random() uint64 {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		panic(err) // the kernel always has some
+	}
+	return binary.BigEndian.Uint64(b[:]) | 1
+}
+
+// Note implements host.World.
+func (w *hostWorld) Note(level host.Level, text string) {
+	levels := [...]slog.Level{host.Debug: slog.LevelDebug, host.Info: slog.LevelInfo, host.Warn: slog.LevelWarn, host.Error: slog.LevelError}
+	w.n.log.Log(context.Background(), levels[level], text)
+}
+
+// Open implements host.World.
+func (w *hostWorld) Open(initial []uint64) (host.Log, error) {
+	defer w.n.holdForks()()
+	g, err := views.New((*logHost)(w), w.store, uint64(w.host.ID()), initial)
+	if err != nil {
+		return nil, err
+	}
+	return &viewsLog{g, w.n}, nil
+}
+
+// Tell implements host.World.
+func (w *hostWorld) Tell(to proto.HostID, m *proto.Msg) { w.hosts.send(to, m) }
+
+// Reach implements host.World.
+func (w *hostWorld) Reach(id proto.HostID, addr string) { w.hosts.learn(id, addr) }
+
+// Begin implements host.World.
+func (w *hostWorld) Begin(birth uint32) bool { return (*role)(w).openNotes(birth) }
+
+// Serve implements host.World.
+func (w *hostWorld) Serve() { (*role)(w).serve() }
+
+// Drop implements host.World.
+func (w *hostWorld) Drop() { (*role)(w).dropMembers() }
+
+// Former implements host.World.
+func (w *hostWorld) Former() bool { return (*role)(w).someLive() }
+
+// Lost implements host.World.
+func (w *hostWorld) Lost(why string) {
+	n := w.n
+	n.clock.after(0, func() { n.refused(why) })
+}
+
+// Processes implements host.World.
+func (w *hostWorld) Processes() (live, dead []proto.ProcID) { return (*role)(w).liveAndDead() }
+
+// Connected implements host.World.
+func (w *hostWorld) Connected() (out []proto.ProcID) {
+	for p, m := range w.members {
+		if m.conn != nil || w.selfDone && uint64(p) == w.n.me.Load() {
+			out = append(out, p)
+		}
+	}
+	slices.Sort(out)
+	if w.groups != nil {
+		out = append(out, w.noted.Notes().IDs()...)
+	}
+	return out
+}
+
+// Containers implements host.World.
+func (w *hostWorld) Containers() []proto.ProcID {
+	if w.noted == nil {
+		return nil
+	}
+	return w.noted.Notes().IDs()
+}
+
+// Here implements host.World.
+func (w *hostWorld) Here(p proto.ProcID) bool {
+	return w.members[p] != nil || w.groups != nil && w.groups.IsGroup(p)
+}
+
+// Past implements host.World. What is left over of a directory that is not to be
+// believed goes.
+func (w *hostWorld) Past(believe bool) *agent.Lasting {
+	past := &agent.Lasting{}
+	w.kept.Fill(past)
+	for _, e := range w.dir.Entries() {
+		if believe {
+			past.Directory = append(past.Directory, agent.Entry(e))
+		} else {
+			w.dir.Delete(e.Tree)
+		}
+	}
+	if believe {
+		return past
+	}
+	for i := range past.Kept {
+		w.Unkeep(&past.Kept[i])
+	}
+	for _, d := range past.Doubted {
+		_ = w.Doubt(d, false) // what is left over does no more than make values not valid
+	}
+	return &agent.Lasting{}
+}
+
+// Send implements host.World.
+func (w *hostWorld) Send(to proto.ProcID, m *proto.Msg) {
+	if uint64(to) == w.n.me.Load() {
+		if err := w.n.local.toProcess.put(m); err != nil {
+			w.n.log.Error("message of the own agent", "kind", m.Kind, "error", err)
+		}
+		return
+	}
+	if h := (*groupWorld)(w).groupHost(to); h != nil {
+		if err := h.fromAgent.put(m); err != nil {
+			w.n.log.Error("message to a group lock container", "kind", m.Kind, "error", err)
+		}
+		w.n.groupsDue.Store(true)
+		return
+	}
+	if x := w.members[to]; x != nil && x.conn != nil {
+		x.conn.Send(m)
+	}
+}
+
+// Records implements host.World.
+func (w *hostWorld) Records(dead proto.ProcID) []proto.Record {
+	if f := w.dead[dead]; f != nil {
+		return journal.Records(f)
+	}
+	return nil
+}
+
+// Peers implements host.World.
+func (w *hostWorld) Peers(dead proto.ProcID) (peers []proto.ProcID, all bool) {
+	if f := w.dead[dead]; f != nil {
+		return journal.Peers(f)
+	}
+	return nil, true
+}
+
+// Retire implements host.World.
+func (w *hostWorld) Retire(dead proto.ProcID, tree proto.Digest) {
+	if f := w.dead[dead]; f != nil {
+		journal.Retire(f, tree)
+	}
+}
+
+// Forget implements host.World: it removes what a dead process has left.
+func (w *hostWorld) Forget(dead proto.ProcID) {
+	defer w.n.holdForks()()
+	if f := w.dead[dead]; f != nil {
+		if err := f.Remove(); err != nil {
+			w.n.log.Warn("remove a dead process's file", "proc", dead, "error", err)
+		}
+		delete(w.dead, dead)
+	}
+	if err := errors.Join(w.n.dir.RemoveProcSock(dead), w.n.dir.RemoveHandSock(dead)); err != nil {
+		w.n.log.Warn("remove a dead process's socket", "proc", dead, "error", err)
+	}
+}
+
+// Self implements host.World.
+func (w *hostWorld) Self() proto.ProcID { return proto.ProcID(w.n.me.Load()) }
+
+// Put implements host.World.
+func (w *hostWorld) Put(e agent.Entry) error { return w.dir.Put(journal.Entry(e)) }
+
+// Delete implements host.World.
+func (w *hostWorld) Delete(d proto.Digest) { w.dir.Delete(d) }
+
+// Keep implements host.World.
+func (w *hostWorld) Keep(k *proto.Kept) error {
+	defer w.n.holdForks()() // the file may be written anew
+	err := w.kept.Keep(k)
+	if err != nil {
+		w.n.log.Error("note a persistent resource", "error", err)
+	}
+	return err
+}
+
+// Unkeep implements host.World.
+func (w *hostWorld) Unkeep(k *proto.Kept) {
+	defer w.n.holdForks()()
+	if err := w.kept.Unkeep(k); err != nil {
+		w.n.log.Warn("forget a persistent resource", "error", err)
+	}
+}
+
+// Doubt implements host.World.
+func (w *hostWorld) Doubt(domain proto.Digest, invalid bool) error {
+	defer w.n.holdForks()() // the file may be written anew
+	err := w.kept.Doubt(domain, invalid)
+	if err != nil {
+		w.n.log.Error("note the state of a recovery domain", "error", err)
+	}
+	return err
+}
