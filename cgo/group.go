@@ -18,7 +18,7 @@ import (
 //export godlmgo_group
 func godlmgo_group(c *C.struct_godlm_group_call) {
 	defer guard(&c.status)
-	n := current.Load()
+	n := live()
 	q := process.GroupRequest{
 		Verb: proto.GroupVerb(c.verb), Container: uint32(c.container), Flags: uint32(c.flags), Root: c.root != 0, Token: uint64(c.token),
 	}
@@ -49,17 +49,17 @@ func inSpace(given C.int, kind, id C.uint32_t) *proto.Namespace {
 //export godlmgo_in_group
 func godlmgo_in_group(given C.int, kind, id C.uint32_t) C.uint32_t {
 	defer guard(nil)
-	return C.uint32_t(current.Load().Process().InGroup(inSpace(given, kind, id)))
+	return C.uint32_t(live().Process().InGroup(inSpace(given, kind, id)))
 }
 
 //export godlmgo_private
 func godlmgo_private(given C.int, kind, id C.uint32_t) C.int {
 	defer guard(nil)
-	return C.int(current.Load().Process().PrivateLocks(inSpace(given, kind, id)))
+	return C.int(live().Process().PrivateLocks(inSpace(given, kind, id)))
 }
 
 func askAbout(c *C.struct_godlm_call, verb proto.GroupVerb) {
-	n := current.Load()
+	n := live()
 	var r process.Result
 	n.Process().Group(&process.GroupRequest{Verb: verb, Lock: proto.LockID(c.lock), Token: uint64(c.token)}, &r)
 	n.Flush()

@@ -43,6 +43,14 @@ func main() {}
 // current is the process's node, set once by godlmgo_open.
 var current atomic.Pointer[node.Node]
 
+// live is current for a call of the program, which finds its locks lost if the lease of
+// this host has ended while nobody looked.
+func live() *node.Node {
+	n := current.Load()
+	n.Expired()
+	return n
+}
+
 // guard turns a panic into a status: the host program must survive our defects.
 func guard(st *C.int32_t) {
 	if e := recover(); e != nil {
@@ -153,6 +161,7 @@ func godlmgo_open() (st C.int32_t) {
 		Yield:        func() { C.godlm_yield() },
 		DeadlockWait: deadlockWait(),
 		Central:      central(),
+		Leave:        leaveTime * 4 / 5,
 		Log:          logger(),
 	})
 	if err != nil {
@@ -246,7 +255,7 @@ func flush(n *node.Node, async bool) {
 //export godlmgo_lock
 func godlmgo_lock(c *C.struct_godlm_call) {
 	defer guard(&c.status)
-	n := current.Load()
+	n := live()
 	q := process.LockRequest{
 		Space: space(c), Name: name(c), Parent: proto.LockID(c.parent), Mode: mode.Mode(c.mode), Plain: c.plain != 0,
 		Flags: dlm.Flags(c.flags), Tx: uint64(c.tid), Domain: *(*proto.Digest)(unsafe.Pointer(&c.domain)), User: user(c), Token: uint64(c.token), Async: c.async != 0,
@@ -275,7 +284,7 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 //export godlmgo_convert
 func godlmgo_convert(c *C.struct_godlm_call) {
 	defer guard(&c.status)
-	n := current.Load()
+	n := live()
 	q := process.ConvertRequest{
 		Lock: proto.LockID(c.lock), Mode: mode.Mode(c.mode), Flags: dlm.Flags(c.flags), Value: *value(c),
 		User: user(c), Token: uint64(c.token), Async: c.async != 0, Accept: uint64(c.accept),
@@ -295,7 +304,7 @@ func godlmgo_convert(c *C.struct_godlm_call) {
 //export godlmgo_await_master
 func godlmgo_await_master(c *C.struct_godlm_call) {
 	defer guard(&c.status)
-	n := current.Load()
+	n := live()
 	var r process.Result
 	n.Process().AwaitMaster(proto.LockID(c.lock), uint64(c.token), &r)
 	n.Flush()
@@ -311,7 +320,7 @@ func godlmgo_flush_all() {
 //export godlmgo_domain
 func godlmgo_domain(c *C.struct_godlm_domain_call) {
 	defer guard(&c.status)
-	n := current.Load()
+	n := live()
 	q := process.DomainRequest{
 		What: uint32(c.what), Name: C.GoString(&c.name[0]), Number: uint64(c.number), Token: uint64(c.token),
 	}
@@ -325,7 +334,7 @@ func godlmgo_domain(c *C.struct_godlm_domain_call) {
 //export godlmgo_unlock
 func godlmgo_unlock(c *C.struct_godlm_call) {
 	defer guard(&c.status)
-	n := current.Load()
+	n := live()
 	q := process.UnlockRequest{
 		Lock: proto.LockID(c.lock), Flags: dlm.Flags(c.flags), Value: *value(c), Token: uint64(c.token),
 	}
@@ -338,7 +347,7 @@ func godlmgo_unlock(c *C.struct_godlm_call) {
 //export godlmgo_cancel
 func godlmgo_cancel(c *C.struct_godlm_call) {
 	defer guard(&c.status)
-	n := current.Load()
+	n := live()
 	var r process.Result
 	n.Process().Cancel(proto.LockID(c.lock), dlm.Flags(c.flags), uint64(c.token), &r)
 	n.Flush()
@@ -374,7 +383,7 @@ func godlmgo_delivered(lock C.uint64_t) {
 //export godlmgo_locks
 func godlmgo_locks(given C.int, kind, id C.uint32_t, below C.uint64_t, out *C.uint64_t, room C.int) C.int {
 	defer guard(nil)
-	p := current.Load().Process()
+	p := live().Process()
 	sp := inSpace(given, kind, id)
 	if _, st := p.LockInfo(proto.LockID(below)); st == dlm.Lost || below != 0 && st != dlm.Success {
 		return -C.int(st)
@@ -394,7 +403,7 @@ func godlmgo_locks(given C.int, kind, id C.uint32_t, below C.uint64_t, out *C.ui
 //export godlmgo_lock_info
 func godlmgo_lock_info(id C.uint64_t, out *C.struct_godlm_lock_info) (st C.int32_t) {
 	defer guard(&st)
-	l, status := current.Load().Process().LockInfo(proto.LockID(id))
+	l, status := live().Process().LockInfo(proto.LockID(id))
 	*out = lockInfo(&l)
 	return C.int32_t(status)
 }
@@ -413,7 +422,7 @@ func lockInfo(l *process.LockInfo) (out C.struct_godlm_lock_info) {
 //export godlmgo_token
 func godlmgo_token(id C.uint64_t, epoch, number *C.uint64_t) (st C.int32_t) {
 	defer guard(&st)
-	t, status := current.Load().Process().Token(proto.LockID(id))
+	t, status := live().Process().Token(proto.LockID(id))
 	*epoch, *number = C.uint64_t(t.Assign), C.uint64_t(t.Seq)
 	return C.int32_t(status)
 }
@@ -424,7 +433,7 @@ var blamed sync.Map // token -> []proto.Obstacle
 //export godlmgo_blockers
 func godlmgo_blockers(c *C.struct_godlm_call) {
 	defer guard(&c.status)
-	n := current.Load()
+	n := live()
 	var r process.Result
 	n.Process().Blockers(proto.LockID(c.lock), uint64(c.token), &r)
 	n.Flush()
@@ -455,7 +464,7 @@ func godlmgo_describe(token C.uint64_t, out *C.char, room C.size_t) (length C.si
 //export godlmgo_resource_info
 func godlmgo_resource_info(c *C.struct_godlm_call, out *C.struct_godlm_info) {
 	defer guard(&c.status)
-	n := current.Load()
+	n := live()
 	var r process.Result
 	n.Process().ResourceInfo(space(c), name(c), proto.LockID(c.parent), uint64(c.token), &r)
 	n.Flush()

@@ -48,11 +48,15 @@ func newAgent(o *options) *cobra.Command {
 // again is the pause before an agent whose host was removed comes back as a new one.
 const again = time.Second
 
+// leaveTime is how long the other hosts have to take over what this one has.
+const leaveTime = 5 * time.Second
+
 // serve is an agent until a signal comes. When its host is removed from the cluster it
 // comes back as a new member.
 func serve(cfg node.Config) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer cancel()
+	cfg.Leave = leaveTime
 	cfg.Context = ctx // it waits for a majority of hosts as long as it takes
 	for {
 		lost := make(chan struct{})

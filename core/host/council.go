@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/core/view"
@@ -26,7 +27,8 @@ type council struct {
 	leased  bool
 	asked   int64  // when membership was asked for last; 0: never
 	ask     uint64 // names that question
-	bye     bool   // it is leaving
+	bye     int64  // since when it is leaving; 0: it is not
+	handing bool   // it has asked another host to lead
 
 	known   map[proto.HostID]*acquaintance
 	out     map[outKey]int64 // when it was seen that a host is out
@@ -38,7 +40,8 @@ type council struct {
 		start, sent int64
 	}
 	changing int64 // when other voters were asked for last
-	leading  int64 // since when this host knows of no leader; 0: it does
+	leads    bool  // this host is the leader
+	missing  int64 // since when this host knows of no leader; 0: it does
 }
 
 // acquaintance is a host that has introduced itself.
@@ -178,7 +181,7 @@ func (h *Host) propose(e *proto.HostEntry) {
 // askUp asks for membership: to go on with the processes that are here, or without any.
 func (h *Host) askUp() {
 	now := h.world.Now()
-	if h.in || h.bye || h.log == nil || h.log.Leader() == 0 || h.asked != 0 && now-h.asked < askAgain {
+	if h.in || h.bye != 0 || h.log == nil || h.log.Leader() == 0 || h.asked != 0 && now-h.asked < askAgain {
 		return
 	}
 	e := proto.Host{ID: h.me, Name: "alone", Birth: h.file.Birth()}
@@ -199,13 +202,24 @@ func (h *Host) askUp() {
 	h.propose(&proto.HostEntry{Verb: proto.HostUp, Host: e, Epoch: h.world.Date()})
 }
 
+// namesake says why this host cannot be a member: one of its name is.
+func (h *Host) namesake() {
+	for _, x := range h.state.Hosts {
+		if x.Name == h.cfg.Name && x.ID != h.me {
+			h.note(Warn, "another host of the cluster is called %s, too: that at %s; this one waits until it has ended", x.Name, x.Addr)
+		}
+	}
+}
+
 // upDecided is the answer to askUp. birth is what was asked for.
 func (h *Host) upDecided(done bool, birth uint32) {
 	if h.in {
 		return
 	}
 	if !done {
-		if birth != 0 {
+		if birth == 0 {
+			h.namesake()
+		} else {
 			h.refused = true // that membership has ended
 			h.world.Drop()
 		}
@@ -227,6 +241,10 @@ func (h *Host) upDecided(done bool, birth uint32) {
 func (h *Host) hostsChanged() {
 	if h.in {
 		if me := view.Find(h.state, h.me); me == nil || me.Out || me.Birth != h.birth {
+			if me == nil && h.bye != 0 {
+				h.left()
+				return
+			}
 			why := "removed from the cluster"
 			if me != nil && me.Why != "" {
 				why += ": " + me.Why
@@ -283,16 +301,72 @@ func (h *Host) Tick() {
 	h.settle()
 	switch leader := h.log.Leader(); {
 	case leader != 0:
-		h.leading = 0
-	case h.leading == 0:
-		h.leading = now
+		h.missing = 0
+	case h.missing == 0:
+		h.missing = now
 	}
 	h.askUp()
+	h.sayBye(now)
 	h.renew(now)
-	if h.log.Leader() == uint64(h.me) {
+	was := h.leads
+	if h.leads = h.log.Leader() == uint64(h.me); h.leads {
+		if !was { // whom it has not heard before may have talked to another leader
+			clear(h.heard)
+		}
 		h.lead(now)
 	}
 	h.seatTick()
+}
+
+// Leave ends this host's membership, with none of its processes left and nothing kept
+// of any: nobody has to wait for its lease then. World.Left says when it is done.
+func (h *Host) Leave() {
+	h.bye = h.world.Now()
+	if !h.in {
+		h.world.Left()
+		return
+	}
+	h.asked = 0
+	if to := h.successor(); to != 0 {
+		h.handing, h.asked = true, h.bye
+		if err := h.log.Transfer(uint64(to)); err != nil {
+			h.note(Debug, "have another host lead: %v", err)
+		}
+		h.settle()
+	}
+	h.sayBye(h.bye)
+}
+
+// successor is a host that can lead in the place of this one; 0 if this one does not lead.
+func (h *Host) successor() proto.HostID {
+	if h.log.Leader() != uint64(h.me) {
+		return 0
+	}
+	for _, x := range h.state.Hosts {
+		if !x.Out && x.ID != h.me && slices.Contains(h.log.Voters(), uint64(x.ID)) && h.log.CaughtUp(uint64(x.ID)) {
+			return x.ID
+		}
+	}
+	return 0
+}
+
+// sayBye asks for the end of this host's membership, as soon as another leads.
+func (h *Host) sayBye(now int64) {
+	if h.handing && h.log.Leader() != 0 && h.log.Leader() != uint64(h.me) {
+		h.handing, h.asked = false, 0
+	}
+	if h.bye == 0 || !h.in || h.asked != 0 && now-h.asked < askAgain {
+		return
+	}
+	h.asked = now
+	h.propose(&proto.HostEntry{Verb: proto.HostBye, Host: proto.Host{ID: h.me, Name: h.cfg.Name, Birth: h.birth}})
+}
+
+// left: this host's goodbye is decided.
+func (h *Host) left() {
+	h.in, h.leased = false, false
+	h.file.SetBirth(0)
+	h.world.Left()
 }
 
 // renew proves that this host is still a member, four times during a lease.
@@ -397,6 +471,7 @@ func (h *Host) Receive(from proto.HostID, m *proto.Msg) error {
 		h.note(Debug, "message of the log of host %x: %v", uint64(from), err)
 	}
 	h.settle()
+	h.sayBye(h.world.Now())
 	return nil
 }
 

@@ -55,6 +55,8 @@ type Log interface {
 	// Confirm has Confirmed called when a majority has answered.
 	Confirm(token uint64) error
 	Change(add, promote, remove []uint64) error
+	// Transfer has another voter lead, if this host does.
+	Transfer(to uint64) error
 	Receive(from uint64, data []byte) error
 	// Err is why this host takes no part any more.
 	Err() error
@@ -104,12 +106,13 @@ type World interface {
 	// Begin takes up what this host's membership has of containers; Serve goes on with
 	// whoever waits for the membership or the coordinator. It calls back. Drop lets go
 	// of processes of a membership that has ended; Former reports whether one of them
-	// may still run. Lost says that this host was removed.
+	// may still run. Lost says that this host was removed, Left that it has left.
 	Begin(birth uint32) bool
 	Serve()
 	Drop()
 	Former() bool
 	Lost(why string)
+	Left()
 
 	// Processes are those of this host: that live, and that have left something;
 	// Connected are those that can be told something. Containers are its own.
@@ -151,6 +154,10 @@ func (h *Host) Start(known bool) error {
 		initial = []uint64{uint64(h.me)}
 	case !known:
 		return nil
+	}
+	if now := h.world.Now(); !h.cfg.Alone {
+		// Nobody can have proven more; it was another boot of the machine.
+		h.file.Extend(min(h.file.Until(), now+h.cfg.Lease))
 	}
 	if err := h.open(initial); err != nil {
 		return err

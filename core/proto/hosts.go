@@ -104,6 +104,7 @@ func (m *Msg) betweenHosts(f *fields) {
 		num(f, &m.Number)
 		num(f, &m.Flags)
 		f.data(&m.Data)
+		num(f, &m.Made)
 	case KRaft, KLogEntry:
 		f.data(&m.Data)
 	case KForward, KDeliver:

@@ -96,7 +96,7 @@ const (
 // Between the agents of two hosts. The one that has connected begins with KIntro, and
 // the other answers with one.
 const (
-	KIntro     Kind = 80 + iota // Host Text (name) Number (of this agent, drawn by lot) Flags Data (address)
+	KIntro     Kind = 80 + iota // Host Text (name) Number (of this agent, drawn by lot) Flags Data (address) Made (its lease)
 	KRaft                       // Data: a message of the log of views
 	KForward                    // Proc Data: a frame of that process for the coordinator
 	KDeliver                    // Proc Data: a frame of the coordinator for that process

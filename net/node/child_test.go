@@ -38,7 +38,7 @@ func newProgram(dir string, timeout time.Duration) (*program, error) {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("pid", os.Getpid())
 	}
 	var err error
-	p.n, err = Open(Config{Dir: dir, Sink: p, Log: log, Cluster: clusterOf(os.Getenv("NODE_CLUSTER")), joinTimeout: timeout})
+	p.n, err = Open(Config{Dir: dir, Sink: p, Log: log, Cluster: clusterOf(os.Getenv("NODE_CLUSTER")), Leave: patience, joinTimeout: timeout})
 	return p, err
 }
 

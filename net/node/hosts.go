@@ -39,6 +39,9 @@ type hosts struct {
 	refused counters
 }
 
+// errLease: survivors of a host must know how long its lease may go on.
+var errLease = errors.New("the hosts are configured with different leases")
+
 // counters count what was refused, by reason.
 type counters struct {
 	sync.Mutex
@@ -122,7 +125,7 @@ func (h *hosts) to(addr netip.AddrPort) *hostOut {
 func (o *hostOut) open() {
 	r, cfg := o.h.r, o.h.node().cfg.Cluster
 	o.conn = r.n.loop.NewRemote(o)
-	m := &proto.Msg{Kind: proto.KIntro, Host: r.host.ID(), Text: cfg.Host, Number: r.host.Nonce(), Data: []byte(cfg.advertise().String())}
+	m := &proto.Msg{Kind: proto.KIntro, Host: r.host.ID(), Text: cfg.Host, Number: r.host.Nonce(), Data: []byte(cfg.advertise().String()), Made: int64(cfg.lease())}
 	if r.host.Fresh() {
 		m.Flags |= proto.IntroFresh
 	}
@@ -196,7 +199,7 @@ func (o *hostOut) Closed(c *link.Conn, err error) {
 
 // tell counts and logs, not too often, why a host is not let in or does not let us in.
 func (h *hosts) tell(addr string, err error) {
-	for _, known := range [...]error{secure.ErrKey, secure.ErrCluster, secure.ErrVersion, secure.ErrProtocol} {
+	for _, known := range [...]error{secure.ErrKey, secure.ErrCluster, secure.ErrVersion, secure.ErrProtocol, errLease} {
 		if !errors.Is(err, known) {
 			continue
 		}
@@ -320,6 +323,11 @@ func (i *hostIn) intro(c *link.Conn, m *proto.Msg) error {
 	addr, err := netip.ParseAddrPort(string(m.Data))
 	if err != nil || m.Host == 0 || m.Host == h.r.host.ID() {
 		return fmt.Errorf("host %x at %q cannot be one", uint64(m.Host), m.Data)
+	}
+	if own := h.node().cfg.Cluster.lease(); m.Made != int64(own) {
+		err := fmt.Errorf("%w: host %s has %v, this one %v", errLease, m.Text, time.Duration(m.Made), own)
+		h.tell(addr.String(), err)
+		return err
 	}
 	i.id = m.Host
 	h.in[m.Host] = i

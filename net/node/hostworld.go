@@ -79,6 +79,13 @@ func (w *hostWorld) Lost(why string) {
 	n.clock.after(0, func() { n.refused(why) })
 }
 
+// Left implements host.World.
+func (w *hostWorld) Left() {
+	if w.leaving != nil {
+		close(w.leaving.done)
+	}
+}
+
 // Processes implements host.World.
 func (w *hostWorld) Processes() (live, dead []proto.ProcID) { return (*role)(w).liveAndDead() }
 
@@ -188,6 +195,7 @@ func (w *hostWorld) Forget(dead proto.ProcID) {
 	if err := errors.Join(w.n.dir.RemoveProcSock(dead), w.n.dir.RemoveHandSock(dead)); err != nil {
 		w.n.log.Warn("remove a dead process's socket", "proc", dead, "error", err)
 	}
+	(*role)(w).goOnLeaving()
 }
 
 // Self implements host.World.

@@ -71,7 +71,9 @@ type Config struct {
 	Cluster *Cluster
 	// Context, if set, bounds how long Open waits; otherwise that is joinTimeout.
 	Context context.Context
-	Log     *slog.Logger // nil: nothing is logged
+	// Leave bounds how long Close waits for other hosts to take over; 0: it does not.
+	Leave time.Duration
+	Log   *slog.Logger // nil: nothing is logged
 
 	joinTimeout time.Duration // for tests
 }
@@ -101,7 +103,8 @@ type Node struct {
 	groupsDue atomic.Bool
 	closed    atomic.Bool
 
-	role atomic.Pointer[role] // if this process is the agent
+	role   atomic.Pointer[role] // if this process is the agent
+	ending sync.Once            // of the proof of life
 
 	mu      sync.Mutex
 	joined  chan struct{} // closed when the welcome is taken or joinErr is set
@@ -313,7 +316,10 @@ func (n *Node) FlushAll() {
 // Close leaves: to the others it looks like the end of the process. The caller
 // sees to it that no other call of the node or its process runs or follows,
 // except threads that wait on EpollFD; they wake up and must then leave.
-func (n *Node) Close() { n.leaveAll(true) }
+func (n *Node) Close() {
+	n.handOver()
+	n.leaveAll(true)
+}
 
 // leaveAll ends connections, proof of life and roles, in this order. The epoll
 // set is kept when callers may still wait on it.
@@ -333,8 +339,7 @@ func (n *Node) leaveAll(epollToo bool) {
 	// Only now, when no more messages can leave, is this process gone.
 	var errs []error
 	if n.file != nil {
-		n.closeFD(n.file.FD())
-		errs = append(errs, n.file.Release())
+		n.endProc()
 		if n.me.Load() == 0 { // never known to anybody
 			errs = append(errs, n.dir.RemoveProc(n.file.Name))
 		}

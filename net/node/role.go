@@ -50,6 +50,7 @@ type role struct {
 	term     uint64 // of this agent, for the connections of containers
 	alarm    alarm  // of the containers
 	closed   bool
+	leaving  *leaving // this process ends, and with it the host's part
 
 	joining  bool // this process has asked for its name
 	selfDone bool // this process is connected to its own agent
@@ -557,7 +558,7 @@ func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 		return errors.New("it and the agent have different configurations: one has other hosts, one has not")
 	case m.Text == r.n.file.Name:
 		return errors.New("it names the agent's own file")
-	case r.closed:
+	case r.closed || r.leaving != nil:
 		return fmt.Errorf("%w: the agent is leaving", errNotNow)
 	}
 	if !r.host.Leased() || r.groups == nil {

@@ -67,6 +67,12 @@ func (l *viewsLog) Change(add, promote, remove []uint64) error {
 	return l.Group.Change(add, promote, remove)
 }
 
+// Transfer implements host.Log.
+func (l *viewsLog) Transfer(to uint64) error {
+	defer l.n.holdForks()()
+	return l.Group.Transfer(to)
+}
+
 // Receive implements host.Log.
 func (l *viewsLog) Receive(from uint64, data []byte) error {
 	defer l.n.holdForks()()

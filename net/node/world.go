@@ -14,6 +14,9 @@ var _ process.World = (*world)(nil)
 
 // Send implements process.World.
 func (w *world) Send(to proto.ProcID, role proto.Role, m *proto.Msg) {
+	if w.lost.Load() {
+		return
+	}
 	if role == proto.ToMaster {
 		w.peers.toMaster(to, m)
 	} else {
@@ -25,7 +28,7 @@ func (w *world) Send(to proto.ProcID, role proto.Role, m *proto.Msg) {
 func (w *world) SendAgent(m *proto.Msg) {
 	a := w.agent.Load()
 	switch {
-	case a == nil:
+	case a == nil, w.lost.Load():
 	case a.conn != nil:
 		a.conn.Send(m)
 	default:

@@ -183,6 +183,12 @@ func (g *Group) Change(add, promote, remove []uint64) error {
 	})
 }
 
+// Transfer has a voter lead in this one's place, which must be the leader. Until it does
+// nothing is decided; if it does not, this one goes on.
+func (g *Group) Transfer(to uint64) error {
+	return g.do(func() error { g.node.TransferLeader(to); return nil })
+}
+
 // Receive takes a message of another voter, which the connection vouches for.
 func (g *Group) Receive(from uint64, data []byte) error {
 	m := &raftpb.Message{}
