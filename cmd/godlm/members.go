@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -20,14 +21,18 @@ type member struct {
 }
 
 func newMembers(o *options) *cobra.Command {
-	return o.jsonFlag(&cobra.Command{
+	hosts := false
+	c := o.jsonFlag(&cobra.Command{
 		Use:   "members",
-		Short: "List the programs that use the lock manager here",
+		Short: "List the programs that use the lock manager here, and the hosts of the cluster",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			list, _, err := o.members()
+			list, path, err := o.members()
 			if err != nil {
 				return err
+			}
+			if hosts {
+				return o.listHosts(c.OutOrStdout(), path, len(list) > 0)
 			}
 			if o.json {
 				err = printJSON(c.OutOrStdout(), list)
@@ -40,6 +45,25 @@ func newMembers(o *options) *cobra.Command {
 			return err
 		},
 	})
+	c.Flags().BoolVar(&hosts, "hosts", false, "list the hosts of the cluster instead, as this host's agent knows them")
+	return c
+}
+
+// listHosts prints the hosts of the cluster.
+func (o *options) listHosts(w io.Writer, path string, any bool) error {
+	if !any {
+		return &exit{exitNobody, fmt.Errorf("no program uses %s, so there is no agent to ask", path)}
+	}
+	r, err := o.hosts(path)
+	switch {
+	case err != nil:
+		return &exit{exitError, err}
+	case r == nil:
+		return &exit{exitError, errors.New("this host is configured to be alone: no voters are set")}
+	case o.json:
+		return printJSON(w, r)
+	}
+	return printHosts(w, r)
 }
 
 // members looks at the runtime directory.

@@ -299,6 +299,7 @@ func (a *Agent) Journal(p proto.ProcID) {
 		a.retireSettled(p)
 	}
 	a.advance()
+	a.forgetDead()
 }
 
 // startRecovery finds the trees without a living master and whose reports they
@@ -355,6 +356,20 @@ func (a *Agent) forgetDead() {
 			delete(a.dead, d)
 		}
 	}
+}
+
+// Missing are the processes whose reports, and the dead ones whose journals, a rebuild
+// waits for.
+func (a *Agent) Missing() (reports, journals []proto.ProcID) {
+	if a.opening.is {
+		reports = sorted(a.opening.untold)
+	} else if len(a.lost) > 0 {
+		reports = sorted(a.awaited)
+	}
+	if a.opening.is || len(a.lost) > 0 {
+		journals = sorted(a.coming)
+	}
+	return reports, journals
 }
 
 // FromProcess takes a message of a live process.

@@ -109,7 +109,7 @@ func (h *Host) fromHost(from proto.HostID, m *proto.Msg) error {
 // due reports whether a message can be taken now.
 func (h *Host) due(from proto.HostID, m *proto.Msg) bool {
 	switch m.Kind {
-	case proto.KDeliver, proto.KJoined, proto.KRetire, proto.KForget, proto.KHome:
+	case proto.KDeliver, proto.KJoined, proto.KRetire, proto.KForget, proto.KHome, proto.KEvict, proto.KEvicted:
 		return true
 	case proto.KRoster:
 		return m.Epoch <= h.state.Seat && h.leased
@@ -131,6 +131,10 @@ func (h *Host) take(from proto.HostID, m *proto.Msg) {
 		if from == h.remote() {
 			h.fromCoordinator(m)
 		}
+	case proto.KEvict:
+		h.evictFor(from, m)
+	case proto.KEvicted:
+		h.evicted(m)
 	case proto.KRoster:
 		h.takeRoster(from, m)
 	default:

@@ -25,21 +25,25 @@ type council struct {
 	birth   uint32
 	refused bool
 	leased  bool
-	asked   int64  // when membership was asked for last; 0: never
-	ask     uint64 // names that question
-	bye     int64  // since when it is leaving; 0: it is not
-	handing bool   // it has asked another host to lead
+	warned  proto.HostID // it has this one's name
+	asked   int64        // when membership was asked for last; 0: never
+	ask     uint64       // names that question
+	bye     int64        // since when it is leaving; 0: it is not
+	handing bool         // it has asked another host to lead
 
-	known   map[proto.HostID]*acquaintance
-	out     map[outKey]int64 // when it was seen that a host is out
-	heard   map[proto.HostID]int64
-	hinted  map[proto.HostID]bool // gossip suspects them
+	known  map[proto.HostID]*acquaintance
+	out    map[outKey]int64 // when it was seen that a host is out
+	heard  map[proto.HostID]int64
+	hinted map[proto.HostID]bool // gossip suspects them
+	evictions
 	ticked  int64
 	renewal struct {
 		token       uint64
 		start, sent int64
 	}
 	changing int64 // when other voters were asked for last
+	began    int64 // when this agent did
+	leader   uint64
 	leads    bool  // this host is the leader
 	missing  int64 // since when this host knows of no leader; 0: it does
 }
@@ -47,8 +51,9 @@ type council struct {
 // acquaintance is a host that has introduced itself.
 type acquaintance struct {
 	name  string
-	fresh bool // it was part of no log
-	here  bool // it has a stream to this host
+	fresh bool  // it was part of no log
+	here  bool  // it has a stream to this host
+	last  int64 // when it has said something
 	held  []*proto.Msg
 }
 
@@ -74,6 +79,7 @@ func (c *council) init(id proto.HostID, nonce uint64) {
 	c.out = map[outKey]int64{}
 	c.heard = map[proto.HostID]int64{}
 	c.hinted = map[proto.HostID]bool{}
+	c.there = map[uint64]func(error){}
 }
 
 // open takes part in the log.
@@ -120,7 +126,7 @@ func (h *Host) Apply(_ uint64, data []byte) {
 // tellOf logs what was decided.
 func (h *Host) tellOf(e *proto.HostEntry) {
 	name := e.Host.Name
-	if h.cfg.Alone {
+	if h.cfg.Alone || h.log == nil { // of a host alone, or what an earlier agent has told
 		return
 	}
 	switch e.Verb {
@@ -202,13 +208,13 @@ func (h *Host) askUp() {
 	h.propose(&proto.HostEntry{Verb: proto.HostUp, Host: e, Epoch: h.world.Date()})
 }
 
-// namesake says why this host cannot be a member: one of its name is.
-func (h *Host) namesake() {
-	for _, x := range h.state.Hosts {
-		if x.Name == h.cfg.Name && x.ID != h.me {
-			h.note(Warn, "another host of the cluster is called %s, too: that at %s; this one waits until it has ended", x.Name, x.Addr)
-		}
+// rival is a member of this host's name; nil if there is none.
+func (h *Host) rival() *proto.Host {
+	i := slices.IndexFunc(h.state.Hosts, func(x proto.Host) bool { return x.Name == h.cfg.Name && x.ID != h.me })
+	if i < 0 {
+		return nil
 	}
+	return &h.state.Hosts[i]
 }
 
 // upDecided is the answer to askUp. birth is what was asked for.
@@ -217,16 +223,21 @@ func (h *Host) upDecided(done bool, birth uint32) {
 		return
 	}
 	if !done {
-		if birth == 0 {
-			h.namesake()
-		} else {
+		if x := h.rival(); x != nil && birth == 0 {
+			if h.warned != x.ID {
+				h.note(Warn, "another host of the cluster is called %s, too: that at %s; this one waits until it has ended", x.Name, x.Addr)
+			}
+			h.warned = x.ID
+			return // and ask again
+		}
+		if birth != 0 {
 			h.refused = true // that membership has ended
 			h.world.Drop()
 		}
 		h.asked, h.ask = 0, 0
 		return
 	}
-	h.in, h.refused = true, false
+	h.in, h.refused, h.warned = true, false, 0
 	h.birth = view.Find(h.state, h.me).Birth
 	if h.file.Birth() != h.birth {
 		h.file.SetBirth(h.birth)
@@ -271,6 +282,9 @@ func (h *Host) hostsChanged() {
 		}
 	}
 	h.seatChanged()
+	if h.log != nil {
+		h.goOnEvicting(h.world.Now())
+	}
 }
 
 // leave: this host is out. All that its processes have is lost.
@@ -308,6 +322,12 @@ func (h *Host) Tick() {
 	h.askUp()
 	h.sayBye(now)
 	h.renew(now)
+	if leader := h.log.Leader(); leader != h.leader {
+		h.leader = leader
+		h.failEvictions()
+	}
+	h.goOnEvicting(now)
+	h.watchRebuild(now)
 	was := h.leads
 	if h.leads = h.log.Leader() == uint64(h.me); h.leads {
 		if !was { // whom it has not heard before may have talked to another leader
@@ -433,8 +453,9 @@ func (h *Host) Introduced(id proto.HostID, name string, fresh bool) {
 			k.fresh = false
 		}
 	}
-	h.known[id] = &acquaintance{name: name, fresh: fresh, here: true}
-	h.heard[id] = h.world.Now()
+	now := h.world.Now()
+	h.known[id] = &acquaintance{name: name, fresh: fresh, here: true, last: now}
+	h.heard[id] = now
 }
 
 // Ended says that this stream is no more.
@@ -457,7 +478,11 @@ func (h *Host) Suspect(id proto.HostID, suspected bool) {
 // Receive takes a message on a stream that another agent has opened. An error ends that
 // stream.
 func (h *Host) Receive(from proto.HostID, m *proto.Msg) error {
-	h.heard[from] = h.world.Now()
+	now := h.world.Now()
+	h.heard[from] = now
+	if k := h.known[from]; k != nil {
+		k.last = now
+	}
 	if m.Kind != proto.KRaft {
 		return h.fromHost(from, m)
 	}
@@ -471,7 +496,7 @@ func (h *Host) Receive(from proto.HostID, m *proto.Msg) error {
 		h.note(Debug, "message of the log of host %x: %v", uint64(from), err)
 	}
 	h.settle()
-	h.sayBye(h.world.Now())
+	h.sayBye(now)
 	return nil
 }
 

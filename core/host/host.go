@@ -143,6 +143,7 @@ func New(w World, f File, cfg Config, id proto.HostID) *Host {
 	h := &Host{world: w, file: f, cfg: cfg}
 	h.council.init(id, w.Random())
 	h.seat.init()
+	h.began = w.Now()
 	return h
 }
 

@@ -53,6 +53,8 @@ func (h *Host) vote(now int64) {
 		case slices.Contains(h.state.Replaced, id):
 		case !slices.Contains(voters, x) && !slices.Contains(learners, x):
 			add = append(add, x)
+		case slices.Contains(voters, x) && !h.configured(k.name) && h.isUp(id):
+			add = append(add, x) // it votes no more
 		case slices.Contains(learners, x) && h.configured(k.name) && h.isUp(id) && h.log.CaughtUp(x):
 			promote = append(promote, x)
 		}

@@ -15,11 +15,13 @@ import (
 // on what the two say to each other.
 type seat struct {
 	// epoch is that of this host's coordination, 0 if another coordinates.
-	epoch    uint32
-	agent    *agent.Agent
-	rosters  map[proto.HostID]*roster
-	homes    map[proto.ProcID]proto.HostID // of processes on other hosts
-	journals map[proto.ProcID]*proto.Msg   // what dead processes of other hosts have left
+	epoch   uint32
+	agent   *agent.Agent
+	rosters map[proto.HostID]*roster
+	homes   map[proto.ProcID]proto.HostID // of processes on other hosts
+	// rebuilding: since when resources are rebuilt that others are needed for.
+	rebuilding int64
+	journals   map[proto.ProcID]*proto.Msg // what dead processes of other hosts have left
 
 	// told is the epoch of the coordination to which this host has given its roster.
 	told   uint32

@@ -29,7 +29,7 @@ var arity = [256]uint8{
 	KConnect:   4,
 	KNoteGroup: 2, KNoteLock: 2, KNoteCall: 2, KDropGroup: 2, KDropLock: 3, KDropCall: 3, KNoteCount: 3,
 	KIntro: 2, KRaft: 2, KForward: 2, KDeliver: 2, KRoster: 2, KJoin: 2, KJoined: 2, KDied: 2, KReached: 2, KJournal: 2, KRetire: 2, KForget: 2,
-	KHome: 2, KLogEntry: 2, KHostState: 2, KHostEntry: 2,
+	KHome: 2, KEvict: 2, KEvicted: 2, KStatus: 2, KStatusIs: 2, KLogEntry: 2, KHostState: 2, KHostEntry: 2,
 }
 
 // Append writes m behind dst.

@@ -105,6 +105,16 @@ func (m *Msg) betweenHosts(f *fields) {
 		num(f, &m.Flags)
 		f.data(&m.Data)
 		num(f, &m.Made)
+	case KEvict:
+		num(f, &m.Number)
+		f.text(&m.Text)
+		num(f, &m.Flags)
+	case KEvicted:
+		num(f, &m.Number)
+		f.text(&m.Text)
+	case KStatus:
+	case KStatusIs:
+		f.data(&m.Data)
 	case KRaft, KLogEntry:
 		f.data(&m.Data)
 	case KForward, KDeliver:

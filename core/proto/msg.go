@@ -109,6 +109,10 @@ const (
 	KRetire                     // Proc Domain (a tree): its records are void
 	KForget                     // Proc: nothing of it is needed any more
 	KHome                       // Proc Host
+	KEvict                      // Number Text (a host's name or number) Flags: EvictEnded; to the leader, or from the command to an agent
+	KEvicted                    // Number Text (why not; "" if it is)
+	KStatus                     // the command asks an agent
+	KStatusIs                   // Data: JSON
 	KLogEntry                   // Data
 	KHostState                  // HostState
 	KHostEntry                  // HostEntry
@@ -122,6 +126,9 @@ const (
 	IntroFresh = 1 // it has nothing of the log of views
 	IntroVoter = 2 // its configuration says that it votes
 )
+
+// EvictEnded in the Flags of KEvict: the programs of that host have ended.
+const EvictEnded = 1
 
 // LookupOnly in the Flags of KLookup: tell, but make nobody master.
 const LookupOnly = 1
@@ -153,7 +160,7 @@ const Version = 1
 // Msg is any message; each kind uses the fields named beside it. Requests carry
 // the assignment under which the sender believes the receiver to be master, and
 // answers the assignment under which they were decided; assignments embed the
-// agent's generation and view, so they order messages as views do (design §7).
+// directory's epoch and view, so they order messages as views do (design §7).
 type Msg struct {
 	Kind    Kind
 	Mode    mode.Mode

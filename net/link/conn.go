@@ -167,6 +167,24 @@ func AppendFrame(b []byte, m *proto.Msg) ([]byte, error) {
 	return b, nil
 }
 
+// ReadFrame reads one message, for who has no Loop.
+func ReadFrame(r io.Reader) (*proto.Msg, error) {
+	var head [headerSize]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint32(head[:]))
+	if n > maxFrame {
+		return nil, fmt.Errorf("frame of %d bytes, at most %d are allowed", n, maxFrame)
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, err
+	}
+	m := &proto.Msg{}
+	return m, proto.Parse(b, m)
+}
+
 // EachFrame parses complete frames into m, one after the other.
 func EachFrame(b []byte, m *proto.Msg, f func(*proto.Msg)) error {
 	for len(b) > 0 {

@@ -309,7 +309,7 @@ func (i *hostIn) Message(c *link.Conn, m *proto.Msg) error {
 	if i.h.in[i.id] != i {
 		return errors.New("a message of an agent that has a successor")
 	}
-	if err := between(m, proto.KForward, proto.KHome); err != nil && m.Kind != proto.KWhere && m.Kind != proto.KRaft {
+	if err := between(m, proto.KForward, proto.KEvicted); err != nil && m.Kind != proto.KWhere && m.Kind != proto.KRaft {
 		return err
 	}
 	return r.host.Receive(i.id, m)

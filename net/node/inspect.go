@@ -18,6 +18,7 @@ const (
 	Stopped = "stopped" // by a signal or a debugger: who waits for it waits
 	Ended   = "ended"   // and the agent has yet to notice
 	Hidden  = "hidden"  // alive, in another pid namespace
+	Joining = "joining" // it waits to be welcomed, by the agent or, if it is that, by the other hosts
 )
 
 // Seen is a process of a runtime directory as seen from outside.
@@ -48,13 +49,16 @@ func Inspect(path string) (out []Seen, err error) {
 	}
 	agent := d.AgentPid()
 	for _, s := range states {
-		if s.Proc == 0 {
-			continue // not welcomed yet, or never was
+		if s.Proc == 0 && !s.Locked {
+			continue // it was never welcomed
 		}
 		x := Seen{Proc: s.Proc, Pid: s.Pid, State: Ended}
 		if s.Locked {
 			x.Program, x.State = lookAt(s.Pid)
 			x.Agent = s.Pid != 0 && s.Pid == agent
+			if s.Proc == 0 && x.State == Running {
+				x.State = Joining
+			}
 		}
 		out = append(out, x)
 	}

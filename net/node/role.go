@@ -494,6 +494,9 @@ func (h *fromMember) Message(c *link.Conn, m *proto.Msg) error {
 		h.r.fromProcess(h.id, m)
 		return nil
 	}
+	if m.Kind == proto.KStatus || m.Kind == proto.KEvict {
+		return h.operator(c, m)
+	}
 	if err := between(m, proto.KHello, proto.KHello); err != nil {
 		return err
 	}
