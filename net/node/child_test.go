@@ -86,6 +86,11 @@ func (p *program) do(words []string) string {
 		p.n.Flush()
 	case "lost":
 		return fmt.Sprint(p.n.Expired() || p.n.lost.Load())
+	case "suspected": // by gossip
+		r := p.n.role.Load()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return fmt.Sprint(r.rumour.g != nil, len(r.rumour.suspected))
 	case "coordinator":
 		r := p.n.role.Load()
 		if r == nil {

@@ -50,6 +50,7 @@ type role struct {
 	term     uint64 // of this agent, for the connections of containers
 	alarm    alarm  // of the containers
 	closed   bool
+	rumour   rumour   // of other hosts
 	leaving  *leaving // this process ends, and with it the host's part
 
 	joining  bool // this process has asked for its name
@@ -123,6 +124,7 @@ func (r *role) start() error {
 	}
 	if n.cfg.Cluster != nil {
 		r.again()
+		r.startGossip()
 	}
 	return nil
 }
@@ -378,8 +380,11 @@ func (r *role) welcomeSelf(id proto.ProcID, view uint64) {
 // close gives the files up. The role itself ends with its lock.
 func (r *role) close() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
+	r.mu.Unlock()
+	r.endGossip()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var errs []error
 	r.hosts.close()
 	if r.store != nil {
