@@ -58,12 +58,16 @@ type hostOut struct {
 	next  time.Time
 	pause time.Duration
 	since time.Time // when it broke
+	// peer is the agent there that had introduced itself last when something was sent; 0:
+	// none had.
+	peer uint64
 }
 
 // hostIn handles a stream that another agent has opened.
 type hostIn struct {
 	h  *hosts
 	id proto.HostID // 0 until it has introduced itself
+	c  *link.Conn
 }
 
 func (h *hosts) init(r *role) {
@@ -329,13 +333,31 @@ func (i *hostIn) intro(c *link.Conn, m *proto.Msg) error {
 		h.tell(addr.String(), err)
 		return err
 	}
-	i.id = m.Host
+	if old := h.in[m.Host]; old != nil && old.c != nil {
+		// What a dead agent has left in the network may come late: if that one lives, it
+		// comes again.
+		old.c.Close()
+	}
+	i.id, i.c = m.Host, c
 	h.in[m.Host] = i
 	h.known[m.Host] = addr
+	h.succeeded(m.Host, h.to(addr), m.Number)
 	h.r.host.Introduced(m.Host, m.Text, m.Flags&proto.IntroFresh != 0)
 	h.to(addr).hurry()
 	h.node().log.Debug("a host is here", "host", m.Text, "addr", addr)
 	return nil
+}
+
+// succeeded: an agent has introduced itself. What its predecessor was sent is lost, and the
+// rest of that stream would be: what this one is told must not go there.
+func (h *hosts) succeeded(id proto.HostID, o *hostOut, agent uint64) {
+	if o.peer == agent {
+		return
+	}
+	o.peer = agent
+	o.conn.Close()
+	o.open()
+	h.r.host.Broken(id)
 }
 
 // hurry tries the next socket at once.

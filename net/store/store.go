@@ -151,7 +151,7 @@ func (s *Store) Close() error {
 // Identity is the voter's.
 func (s *Store) Identity() Identity { return s.id }
 
-// Fresh reports whether Open has made the store.
+// Fresh reports whether nothing has been promised when the store was opened.
 func (s *Store) Fresh() bool { return s.fresh }
 
 func (s *Store) head() []byte {
@@ -230,6 +230,11 @@ func (s *Store) read() error {
 	whole, err := s.replay(b[n:])
 	if err != nil {
 		return err
+	}
+	if s.state == nil {
+		// Every first write ends with a state. Without one it was cut off, or there was
+		// none: nothing has been promised.
+		whole, s.fresh, s.MemoryStorage = 0, true, raft.NewMemoryStorage()
 	}
 	s.size = int64(n + whole)
 	if s.size < int64(len(b)) {

@@ -3,6 +3,9 @@ package sim
 // fault lets something go wrong, sometimes. It reports whether it did.
 func (s *sim) fault() bool {
 	p := &s.plan
+	if len(s.hosts) > 1 && s.hostFault() {
+		return true
+	}
 	x := s.rng.IntN(10000)
 	switch {
 	case x < p.kill:
@@ -59,8 +62,8 @@ func (s *sim) resumeNode(n *node) {
 func (s *sim) killSome() bool {
 	n := s.anyLive()
 	switch {
-	case s.role != nil && s.percent(s.plan.role):
-		n = s.role.host
+	case n != nil && n.home.role != nil && s.percent(s.plan.role):
+		n = n.home.role.host
 	case s.percent(s.plan.master):
 		if m := s.serving[s.rng.IntN(len(s.roots))].n; m != nil && !m.dead {
 			n = m
@@ -106,6 +109,11 @@ func (s *sim) kill(n *node) {
 			q.msgs = q.msgs[:s.rng.IntN(len(q.msgs)+1)]
 		}
 	}
+	for _, q := range s.mails {
+		if q.src.host == n && len(q.msgs) > 0 && s.one(3) {
+			q.msgs = q.msgs[:s.rng.IntN(len(q.msgs)+1)]
+		}
+	}
 	s.bury(n)
 }
 
@@ -130,8 +138,20 @@ func (s *sim) cutStep(n *node, undo []func()) {
 		}
 		q.msgs = q.msgs[:keep]
 	}
+	for _, q := range s.mails {
+		if q.src.host == n && len(q.msgs) > q.whole {
+			keep := q.whole
+			if done == len(undo) {
+				keep += s.rng.IntN(len(q.msgs) - q.whole + 1)
+			}
+			q.msgs = q.msgs[:keep]
+		}
+	}
 	s.note("%s is killed in this step, after %d of %d writes", n, done, len(undo))
 	s.counts[cuts]++
+	for _, r := range s.regs {
+		r.sure = r.sure[:0] // nobody has seen what it did last
+	}
 	s.bury(n)
 }
 
@@ -139,10 +159,11 @@ func (s *sim) cutStep(n *node, undo []func()) {
 func (s *sim) bury(n *node) {
 	n.dead, n.doomed = true, false
 	s.counts[kills]++
-	if s.role != nil && s.role.host == n {
+	if r := n.home.role; r != nil && r.host == n {
 		s.counts[agentKills]++
 		s.note("   the agent is dead")
-		s.role = nil
+		r.end()
+		n.home.role = nil
 	}
 	for i := range s.serving {
 		if s.serving[i].n == n {

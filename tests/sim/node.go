@@ -10,18 +10,22 @@ import (
 
 // node is a simulated process with its program.
 type node struct {
-	s       *sim
-	name    string
-	id      proto.ProcID // 0 until welcomed
-	given   proto.ProcID // as the agent wrote it into the file
-	p       *process.Process
-	file    *file
-	dead    bool
-	stopped bool
-	doomed  bool // the step under way will be cut
-	link    *link
-	removed map[proto.ProcID]bool // by the views seen
-	out     map[proto.ProcID]*peerQueues
+	s        *sim
+	home     *machine
+	admitted uint32       // birth of the membership to which its file belongs
+	hostID   proto.HostID // who its host was then
+	birth    uint32       // of its host's membership, as it was told; 0: the host is alone
+	name     string
+	id       proto.ProcID // 0 until welcomed
+	given    proto.ProcID // as the agent wrote it into the file
+	p        *process.Process
+	file     *file
+	dead     bool
+	stopped  bool
+	doomed   bool // the step under way will be cut
+	link     *link
+	removed  map[proto.ProcID]bool // by the views seen
+	out      map[proto.ProcID]*peerQueues
 
 	events []process.Completion // of the step under way
 	ops    map[uint64]*op
@@ -41,9 +45,12 @@ func (n *node) String() string { return n.name }
 // running reports whether n can take a step.
 func (n *node) running() bool { return !n.dead && !n.stopped }
 
-func (s *sim) addNode() *node {
+// addNode starts a process, on some host.
+func (s *sim) addNode() *node { return s.addNodeAt(s.someMachine()) }
+
+func (s *sim) addNodeAt(m *machine) *node {
 	n := &node{
-		s: s, name: fmt.Sprintf("P%d", len(s.nodes)+1),
+		s: s, home: m, name: fmt.Sprintf("P%d", len(s.nodes)+1),
 		removed: map[proto.ProcID]bool{}, out: map[proto.ProcID]*peerQueues{},
 		ops: map[uint64]*op{}, byID: map[proto.LockID]*lk{}, undel: map[proto.LockID]bool{},
 	}
@@ -85,6 +92,11 @@ func (s *sim) mark(n *node) {
 			q.whole = len(q.msgs)
 		}
 	}
+	for _, q := range s.mails {
+		if q.src.host == n {
+			q.whole = len(q.msgs)
+		}
+	}
 }
 
 func (n *node) queuesTo(to *node) *peerQueues {
@@ -117,6 +129,9 @@ func (n *node) outRequests(to *node) *queue {
 func (n *node) Send(id proto.ProcID, role proto.Role, m *proto.Msg) {
 	s := n.s
 	to := s.byID[id]
+	if to == nil && len(s.hosts) > 1 {
+		return // it is about to be told its name; this will be asked again
+	}
 	if to == nil {
 		s.fail("%s sends to process %x, which never was", n, id)
 	}

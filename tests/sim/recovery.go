@@ -117,7 +117,7 @@ func (s *sim) domainAnswered(n *node, o *op, c *process.Completion) {
 // never will be.
 func (s *sim) orphanedRounds() {
 	var past agent.Lasting
-	s.remembered.Fill(&past)
+	s.coordinator().remembered.Fill(&past)
 	for d, name := range domainNames {
 		s.dubious[d] = slices.Contains(past.Doubted, proto.DomainDigest(name))
 		s.zeroing[d] = 0

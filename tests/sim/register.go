@@ -53,6 +53,11 @@ type reg struct {
 	readers []*op
 	locks   []*lk // all that the master may have, those of the dead too
 
+	shaken  bool     // it may be put together without its master's journal
+	sure    []state  // what its last master had, if that was seen
+	past    []uint32 // values that somebody may have a copy of
+	wstates []state  // what the writer's copy may be
+
 	looked  int // number of the look in which the master had it
 	block   proto.Block
 	holders mode.Set
@@ -152,6 +157,9 @@ func (r *reg) add(c config) {
 	if !slices.Contains(r.configs, c) {
 		r.configs = append(r.configs, c)
 	}
+	if !slices.Contains(r.past, c.val) {
+		r.past = append(r.past, c.val)
+	}
 }
 
 // spread adds whatever can have come of what is known by now.
@@ -200,12 +208,30 @@ func (r *reg) spread() {
 		if r.domain != 0 && r.s.zeroing[r.domain-1] > 0 && !c.valid {
 			r.add(config{fresh, c.k})
 		}
+		if r.shaken {
+			r.rebuilt(c)
+		}
 	}
 	for _, o := range r.readers {
 		for _, c := range r.configs {
 			if !slices.Contains(o.seen, c.state) {
 				o.seen = append(o.seen, c.state)
 			}
+		}
+	}
+}
+
+// rebuilt: after the loss of a host an older copy may be the newest that is left, and
+// then it is not valid. What the writer has asked for and was not told of may have been
+// undone.
+func (r *reg) rebuilt(c config) {
+	for _, v := range r.past {
+		r.add(config{state{v, false}, c.k})
+	}
+	r.add(config{state{0, false}, c.k})
+	if r.w != nil && !r.wdead {
+		for _, st := range r.wstates {
+			r.add(config{st, 0})
 		}
 	}
 }
@@ -339,6 +365,10 @@ func (r *reg) granted(o *op, read bool, got state, told bool) {
 			r.w, r.wops = l, nil
 		}
 		r.wmode, r.wdead = o.to, false
+		r.wstates = r.wstates[:0]
+		for _, c := range r.configs {
+			r.wstates = append(r.wstates, c.state)
+		}
 	case r.w == l && len(r.wops) == 0:
 		r.dropWriter()
 	}
@@ -465,9 +495,21 @@ func (r *reg) buried(removed func(*node) bool) {
 func (r *reg) observe(got state) {
 	r.spread()
 	r.only("its master has "+got.String(), func(c config) bool { return c.state == got })
+	r.sure = append(r.sure[:0], got)
 	for _, o := range r.readers {
 		if !slices.Contains(o.seen, got) {
 			o.seen = append(o.seen, got)
+		}
+	}
+}
+
+// settle: all that had to be put together is.
+func (r *reg) settle() {
+	r.shaken = false
+	r.past = r.past[:0]
+	for _, c := range r.configs {
+		if !slices.Contains(r.past, c.val) {
+			r.past = append(r.past, c.val)
 		}
 	}
 }

@@ -14,7 +14,7 @@ func (s *sim) atRest() {
 	s.orphanedRounds()
 	s.counts[rests]++
 	for _, n := range s.nodes {
-		if !n.dead && (n.id == 0 || n.link == nil || n.link.role != s.role || !n.link.welcomed) {
+		if !n.dead && (n.id == 0 || n.link == nil || n.link.role != n.home.role || !n.link.welcomed) {
 			s.fail("%s never reached the agent", n)
 		}
 	}
@@ -36,12 +36,15 @@ func (s *sim) atRest() {
 			s.fail("%s is kept though its block is valid", r.name)
 		}
 	}
+	for _, r := range s.regs {
+		r.settle()
+	}
 	for _, n := range s.nodes {
 		if !n.dead {
 			s.journalAtRest(n)
 		}
 	}
-	for d, e := range s.dir {
+	for d, e := range s.coordinator().dir {
 		r := s.byDigest[d]
 		if n := s.byID[e.Master]; n.dead {
 			s.fail("the directory names %s as master of %s", n, r.name)
@@ -125,7 +128,7 @@ func (s *sim) rootAtRest(ri int) {
 				s.fail("%s and %s both master r%d", master, n, ri)
 			}
 			master = n
-			if e := s.dir[h.Root.Digest()]; e.Master != n.id || e.Assign != h.Assign {
+			if e := s.coordinator().dir[h.Root.Digest()]; e.Master != n.id || e.Assign != h.Assign {
 				s.fail("%s masters r%d under %x, the directory says %s under %x",
 					n, ri, h.Assign, s.names([]proto.ProcID{e.Master}), e.Assign)
 			}

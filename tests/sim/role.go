@@ -9,13 +9,15 @@ import (
 	"github.com/godlm/godlm/core/proto"
 )
 
-// role is one incarnation of the agent.
+// role is one incarnation of the agent of a host.
 type role struct {
 	s     *sim
+	m     *machine
 	host  *node
-	a     *agent.Agent
+	a     *agent.Agent // of a host alone
 	links []*link
 	known []proto.ProcID // processes that this incarnation takes for alive
+	council
 }
 
 // link is a process's connection to an incarnation of the agent.
@@ -27,15 +29,28 @@ type link struct {
 	greeted  bool // as the agent sees it
 }
 
-// connect does one of the things that happen on the agent's side without a
+// connect does one of the things that happen on an agent's side without a
 // message: somebody takes the role, connects, or is found dead.
 func (s *sim) connect(calm bool) bool {
-	if s.role == nil {
-		return s.takeRole(calm)
+	at := 0
+	if len(s.hosts) > 1 {
+		at = s.rng.IntN(len(s.hosts))
+	}
+	for i := range s.hosts {
+		if s.connectAt(s.hosts[(at+i)%len(s.hosts)], calm) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *sim) connectAt(m *machine, calm bool) bool {
+	if m.role == nil {
+		return s.takeRole(m, calm)
 	}
 	var want []*node
 	for _, n := range s.nodes {
-		if n.running() && (n.link == nil || n.link.role != s.role) {
+		if n.home == m && n.running() && (n.link == nil || n.link.role != m.role) {
 			want = append(want, n)
 		}
 	}
@@ -43,10 +58,10 @@ func (s *sim) connect(calm bool) bool {
 		s.hello(want[s.rng.IntN(len(want))])
 		return true
 	}
-	if !s.role.host.running() {
+	if !m.role.host.running() {
 		return false
 	}
-	for _, id := range s.role.known {
+	for _, id := range m.role.known {
 		if n := s.byID[id]; n.dead && (calm || s.one(s.plan.slowDeath)) {
 			s.foundDead(n)
 			return true
@@ -55,11 +70,11 @@ func (s *sim) connect(calm bool) bool {
 	return false
 }
 
-// takeRole makes some running process the agent.
-func (s *sim) takeRole(calm bool) bool {
+// takeRole makes some running process the agent of its host.
+func (s *sim) takeRole(m *machine, calm bool) bool {
 	var able []*node
 	for _, n := range s.nodes {
-		if n.running() {
+		if n.home == m && n.running() {
 			able = append(able, n)
 		}
 	}
@@ -68,10 +83,10 @@ func (s *sim) takeRole(calm bool) bool {
 	}
 	host := able[s.rng.IntN(len(able))]
 	s.gen++
-	r := &role{s: s, host: host}
+	r := &role{s: s, m: m, host: host}
 	var live, dead []proto.ProcID
 	for _, n := range s.nodes {
-		if n.given == 0 {
+		if n.home != m || n.given == 0 || s.former(n) {
 			continue
 		}
 		if !n.dead {
@@ -81,20 +96,32 @@ func (s *sim) takeRole(calm bool) bool {
 		}
 	}
 	r.known = append(r.known, live...)
-	past := &agent.Lasting{}
-	for _, e := range s.dir {
-		past.Directory = append(past.Directory, e)
-	}
-	s.remembered.Fill(past)
-	dir := past.Directory
-	sort.Slice(dir, func(i, j int) bool { return string(dir[i].Tree[:]) < string(dir[j].Tree[:]) })
-	s.note("%s becomes agent, generation %d, dead %s, directory of %d", host, s.gen, s.names(dead), len(dir))
-	if s.gen > 1 {
+	s.note("%s becomes agent, generation %d, dead %s, directory of %d", host, s.gen, s.names(dead), len(m.dir))
+	if s.gen > uint64(len(s.hosts)) {
 		s.counts[takeovers]++
 	}
-	s.role = r
+	m.role = r
+	if len(s.hosts) > 1 {
+		r.dead = dead
+		s.agentStep(r, r.enter)
+		return true
+	}
+	past := m.past()
 	s.agentStep(r, func() { r.a = agent.New(r, s.gen<<32, live, dead, past) })
 	return true
+}
+
+// past is what earlier agents on this host have kept.
+func (m *machine) past() *agent.Lasting {
+	past := &agent.Lasting{}
+	for _, e := range m.dir {
+		past.Directory = append(past.Directory, e)
+	}
+	m.remembered.Fill(past)
+	sort.Slice(past.Directory, func(i, j int) bool {
+		return string(past.Directory[i].Tree[:]) < string(past.Directory[j].Tree[:])
+	})
+	return past
 }
 
 // agentStep is one entry into the agent, in its process.
@@ -110,11 +137,12 @@ func (s *sim) agentStep(r *role, do func()) {
 		return
 	}
 	do()
+	s.runLater()
 }
 
 // hello connects n to the agent.
 func (s *sim) hello(n *node) {
-	r := s.role
+	r := n.home.role
 	l := &link{role: r, n: n}
 	l.up, l.down = s.newQueue(toAgent, n, r.host), s.newQueue(fromAgent, r.host, n)
 	l.up.link, l.down.link = l, l
@@ -124,7 +152,7 @@ func (s *sim) hello(n *node) {
 			for old.deliverable() && n.running() {
 				s.deliver(old)
 			}
-			if !n.running() || s.role != r {
+			if !n.running() || n.home.role != r {
 				return
 			}
 		}
@@ -139,39 +167,56 @@ func (s *sim) hello(n *node) {
 // foundDead tells the agent of a proven death, after or without what the dead
 // process had still to say.
 func (s *sim) foundDead(n *node) {
-	r := s.role
+	r := n.home.role
 	for _, l := range r.links {
 		if l.n != n || l.up.shut {
 			continue
 		}
 		drain := s.one(2)
-		for drain && len(l.up.msgs) > 0 && s.role == r {
+		for drain && len(l.up.msgs) > 0 && n.home.role == r {
 			s.deliver(l.up)
 		}
-		if s.role != r {
+		if n.home.role != r {
 			return
 		}
 		l.up.shut, l.down.shut = true, true
 	}
 	s.note("agent finds %s dead", n)
 	r.known = slices.DeleteFunc(r.known, func(p proto.ProcID) bool { return p == n.given })
+	if r.h != nil {
+		if s.files[n.given] != nil {
+			r.dead = append(r.dead, n.given)
+		}
+		s.agentStep(r, func() { r.h.Dead(n.given) })
+		return
+	}
 	s.agentStep(r, func() { r.a.Dead(n.given) })
 }
 
 // atAgent is a process's message to the agent.
 func (s *sim) atAgent(l *link, m *proto.Msg) {
 	r := l.role
-	if r != s.role {
+	if r != r.m.role {
 		return
 	}
 	if m.Kind == proto.KHello {
-		s.welcome(l, m)
+		if r.h != nil {
+			s.helloHost(l)
+		} else {
+			s.welcome(l, m)
+		}
 		return
 	}
 	if s.tracing {
 		s.note("agent <- %s %s", l.n, describe(m))
 	}
-	s.agentStep(r, func() { r.a.FromProcess(l.n.given, m) })
+	s.agentStep(r, func() {
+		if r.h != nil {
+			r.h.FromProcess(l.n.given, m)
+		} else {
+			r.a.FromProcess(l.n.given, m)
+		}
+	})
 }
 
 func (s *sim) welcome(l *link, m *proto.Msg) {
@@ -204,11 +249,15 @@ func (s *sim) welcome(l *link, m *proto.Msg) {
 func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 	n := q.to
 	switch m.Kind {
+	case proto.KReject:
+		s.note("%s is refused", n)
+		s.kill(n)
+		return
 	case proto.KWelcome:
 		s.step(n, func() {
 			s.note("%s is welcomed", n)
 			if n.id == 0 {
-				n.id = m.Proc
+				n.id, n.birth = m.Proc, uint32(m.Number)
 				n.p.Joined(m.Proc, m.View)
 			}
 			n.link.welcomed = true
@@ -286,7 +335,7 @@ func contains(procs []proto.ProcID, p proto.ProcID) bool {
 	return false
 }
 
-// Send implements agent.World.
+// Send implements agent.World and host.World.
 func (r *role) Send(to proto.ProcID, m *proto.Msg) {
 	for i := len(r.links) - 1; i >= 0; i-- {
 		l := r.links[i]
@@ -316,6 +365,9 @@ func (r *role) Records(dead proto.ProcID) []proto.Record {
 // Peers implements agent.World.
 func (r *role) Peers(dead proto.ProcID) ([]proto.ProcID, bool) {
 	f := r.s.files[dead]
+	if f == nil && r.h != nil {
+		return nil, true
+	}
 	if f == nil {
 		r.s.fail("agent asks for the peers of %x, which it has forgotten", uint64(dead))
 	}
@@ -339,23 +391,24 @@ func (r *role) Retire(dead proto.ProcID, tree proto.Digest) {
 func (r *role) Forget(dead proto.ProcID) {
 	f := r.s.files[dead]
 	r.s.note("   agent forgets %s", r.s.names([]proto.ProcID{dead}))
+	r.dead = slices.DeleteFunc(r.dead, func(p proto.ProcID) bool { return p == dead })
 	r.s.change(func() { delete(r.s.files, dead) }, func() { r.s.files[dead] = f })
 }
 
 // Put implements agent.Directory.
 func (r *role) Put(e agent.Entry) error {
 	s := r.s
-	old, had := s.dir[e.Tree]
-	if !had && len(s.dir) >= s.plan.directoryRoom {
+	old, had := r.m.dir[e.Tree]
+	if !had && len(r.m.dir) >= s.plan.directoryRoom {
 		s.counts[directoryFull]++
 		return errNoRoom
 	}
 	s.note("   directory: %x -> %s under %x", e.Tree[:2], s.names([]proto.ProcID{e.Master}), e.Assign)
-	s.change(func() { s.dir[e.Tree] = e }, func() {
+	s.change(func() { r.m.dir[e.Tree] = e }, func() {
 		if had {
-			s.dir[e.Tree] = old
+			r.m.dir[e.Tree] = old
 		} else {
-			delete(s.dir, e.Tree)
+			delete(r.m.dir, e.Tree)
 		}
 	})
 	return nil
@@ -364,11 +417,11 @@ func (r *role) Put(e agent.Entry) error {
 // Delete implements agent.Directory.
 func (r *role) Delete(tree proto.Digest) {
 	s := r.s
-	old, had := s.dir[tree]
+	old, had := r.m.dir[tree]
 	s.note("   directory: %x gone", tree[:2])
-	s.change(func() { delete(s.dir, tree) }, func() {
+	s.change(func() { delete(r.m.dir, tree) }, func() {
 		if had {
-			s.dir[tree] = old
+			r.m.dir[tree] = old
 		}
 	})
 }
@@ -392,8 +445,8 @@ func (r *role) Doubt(domain proto.Digest, invalid bool) error {
 }
 
 func (r *role) remember(change func(*agent.Remembered)) {
-	s, old := r.s, r.s.remembered
-	s.change(func() { s.remembered = old.Clone(); change(s.remembered) }, func() { s.remembered = old })
+	s, m, old := r.s, r.m, r.m.remembered
+	s.change(func() { m.remembered = old.Clone(); change(m.remembered) }, func() { m.remembered = old })
 }
 
 // names prints processes for the trace.

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/godlm/godlm/core/agent"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
 )
@@ -30,21 +29,21 @@ type sim struct {
 	clock     int64
 	calmSince int64
 
-	nodes      []*node
-	byID       map[proto.ProcID]*node
-	queues     []*queue
-	role       *role // the agent, nil when there is none
-	gen        uint64
-	dir        map[proto.Digest]agent.Entry
-	remembered *agent.Remembered
-	files      map[proto.ProcID]*file
-	undo       *[]func() // of writes to shared memory in a step that will be cut
+	nodes  []*node
+	byID   map[proto.ProcID]*node
+	queues []*queue
+	hosts  []*machine
+	gen    uint64
+	files  map[proto.ProcID]*file
+	undo   *[]func() // of writes to shared memory in a step that will be cut
+	several
 
 	regs     []*reg
 	regByKey map[place]*reg
 	byDigest map[proto.Digest]*reg
 	roots    []proto.Root
 	serving  []serving        // per root
+	latest   []*node          // who served it last
 	heard    map[asked]uint32 // last operation that some master was asked for
 
 	zeroing   [len(domainNames)]int  // validations that may be under way
@@ -128,25 +127,29 @@ func (s *sim) choosePlan() {
 }
 
 // Run runs the schedule of a seed.
-func Run(seed uint64, tracing bool) (out Outcome) {
+func Run(seed uint64, tracing bool) Outcome {
 	s := &sim{
-		rng:        rand.New(rand.NewPCG(seed, 0x60d1)),
-		byID:       map[proto.ProcID]*node{},
-		dir:        map[proto.Digest]agent.Entry{},
-		remembered: &agent.Remembered{},
-		files:      map[proto.ProcID]*file{},
-		regByKey:   map[place]*reg{},
-		byDigest:   map[proto.Digest]*reg{},
-		heard:      map[asked]uint32{},
-		tracing:    tracing,
+		rng:      rand.New(rand.NewPCG(seed, 0x60d1)),
+		byID:     map[proto.ProcID]*node{},
+		files:    map[proto.ProcID]*file{},
+		regByKey: map[place]*reg{},
+		byDigest: map[proto.Digest]*reg{},
+		heard:    map[asked]uint32{},
+		tracing:  tracing,
 	}
+	s.hosts = []*machine{s.newMachine()}
+	return s.run()
+}
+
+// run runs the schedule that has been set up.
+func (s *sim) run() (out Outcome) {
 	defer func() {
 		switch x := recover().(type) {
 		case nil:
 		case failure:
 			out.Failure = string(x)
 		default:
-			if tracing {
+			if s.tracing {
 				s.note("panic: %v", x)
 				out.Failure = fmt.Sprintf("panic: %v", x)
 				out.Trace = s.trace
@@ -156,7 +159,11 @@ func Run(seed uint64, tracing bool) (out Outcome) {
 		}
 		out.Trace, out.Counts, out.Steps = s.trace, s.counts, s.steps
 	}()
+	defer s.closeAll()
 	s.choosePlan()
+	if len(s.hosts) > 1 {
+		s.chooseTrouble()
+	}
 	s.start()
 	for round := 0; round < s.plan.rounds; round++ {
 		s.trouble(s.calls + s.plan.calls)
@@ -189,6 +196,7 @@ func (s *sim) start() {
 		}
 		s.roots = append(s.roots, root)
 		s.serving = append(s.serving, serving{})
+		s.latest = append(s.latest, nil)
 	}
 	for i := 0; i < s.plan.initial; i++ {
 		s.addNode()
@@ -201,14 +209,15 @@ func (s *sim) trouble(calls int) {
 	limit := s.steps + 100*s.plan.calls + 4000
 	for s.calls < calls && s.steps < limit {
 		s.steps++
+		s.pass(s.pace)
 		if s.fault() {
 			continue
 		}
 		if s.rng.IntN(100) < s.plan.program && s.act() {
 			continue
 		}
-		if !s.progress(false) {
-			s.act()
+		if !s.progress(false) && !s.act() {
+			s.jump()
 		}
 	}
 }
@@ -222,6 +231,7 @@ func (s *sim) calm() {
 			s.kill(n)
 		}
 	}
+	s.mend()
 	if roomy := slices.ContainsFunc(s.nodes, func(n *node) bool { return !n.dead && n.file.room > 100 }); !roomy {
 		// Somebody must have room for a tree that the others cannot take.
 		for s.addNode().file.room <= 100 {
@@ -229,10 +239,10 @@ func (s *sim) calm() {
 	}
 	s.calmSince = s.clock
 	limit := s.steps + 50000
-	for s.progress(true) {
+	for s.progress(true) || s.unsettled() {
 		s.steps++
 		if s.steps > limit {
-			s.fail("the system does not come to rest")
+			s.fail("the system does not come to rest%s", s.stalls())
 		}
 	}
 }

@@ -40,6 +40,15 @@ const (
 	collections
 	validations
 	doubts
+	leasesEnded
+	hostCrashes
+	storesLost
+	suspensions
+	cutsMade
+	streamsEnded
+	jumps
+	imagesWithout
+	keptValid
 	countEnd
 )
 
@@ -75,6 +84,15 @@ var countNames = [countEnd]string{
 	collections:      "collections of a recovery domain",
 	validations:      "validations of one",
 	doubts:           "domains invalidated",
+	leasesEnded:      "processes whose host's lease ended",
+	hostCrashes:      "hosts crashed",
+	storesLost:       "  of these, with their disk",
+	suspensions:      "hosts suspended",
+	cutsMade:         "cuts between hosts",
+	streamsEnded:     "streams between agents begun anew",
+	jumps:            "ticks awaited in a calm",
+	imagesWithout:    "resources put together without a journal",
+	keptValid:        "  of these, proven to be unchanged",
 }
 
 // Report prints counts, one a line.

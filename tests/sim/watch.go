@@ -91,6 +91,7 @@ func (s *sim) watchTree(n *node, h *process.Held) {
 		s.fail("%s masters r%d under assignment %x, after %x", n, ri, h.Assign, s.serving[ri].assign)
 	}
 	s.serving[ri] = serving{n, h.Assign}
+	s.latest[ri] = n
 	s.looks++
 	h.Tree.EachLock(func(t *tree.Lock) { s.watchLock(t) })
 	removed := func(x *node) bool { return n.removed[x.given] || x.given == 0 }
@@ -273,10 +274,16 @@ func (s *sim) afterView(n *node, before []glimpse) {
 // checkImage checks rule 2 on a tree put together from journals.
 func (s *sim) checkImage(r *role, im *proto.Image) {
 	s.counts[images]++
+	if len(s.hosts) > 1 {
+		if r.h.Coordinates() && uint32(im.Assign>>32) == r.h.State().Seat {
+			s.checkImageOfHosts(r, im)
+		}
+		return
+	}
 	for i := range im.Resources {
 		ir := &im.Resources[i]
 		var rec *proto.Record
-		f := s.files[s.dir[im.Root.Digest()].Master]
+		f := s.files[r.m.dir[im.Root.Digest()].Master]
 		for j := 0; f != nil && j < len(f.lines); j++ {
 			if l := &f.lines[j]; l.written && l.rec.Resource == ir.Digest {
 				rec = &l.rec

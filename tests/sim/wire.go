@@ -50,7 +50,7 @@ func (s *sim) newQueue(l lane, from, to *node) *queue {
 
 // deliverable reports whether the head of q could arrive now.
 func (q *queue) deliverable() bool {
-	if q.shut || len(q.msgs) == 0 || !q.to.running() {
+	if q.shut || len(q.msgs) == 0 || !q.to.running() || q.from.home != q.to.home && q.from.s.cut[way{q.from.home, q.to.home}] {
 		return false
 	}
 	switch q.lane {
@@ -129,6 +129,13 @@ func (s *sim) fromPeer(q *queue, m *proto.Msg) {
 // progress lets one thing happen that nobody decides: a delivery, a connection,
 // a death noticed, the role taken. calm says that nothing may stay undone.
 func (s *sim) progress(calm bool) bool {
+	if s.tick(calm) {
+		return true
+	}
+	if mail := s.readyMail(); len(mail) > 0 && s.one(2) {
+		s.deliverMail(mail[s.rng.IntN(len(mail))])
+		return true
+	}
 	var ready []*queue
 	for _, q := range s.queues {
 		if q.deliverable() {
@@ -142,6 +149,10 @@ func (s *sim) progress(calm bool) bool {
 		return true
 	}
 	if len(ready) == 0 {
+		if mail := s.readyMail(); len(mail) > 0 {
+			s.deliverMail(mail[s.rng.IntN(len(mail))])
+			return true
+		}
 		return false
 	}
 	q := ready[s.rng.IntN(len(ready))]
