@@ -112,7 +112,8 @@ func (h *Host) due(from proto.HostID, m *proto.Msg) bool {
 	case proto.KDeliver, proto.KJoined, proto.KRetire, proto.KForget, proto.KHome, proto.KEvict, proto.KEvicted:
 		return true
 	case proto.KRoster:
-		return m.Epoch <= h.state.Seat && h.leased
+		// This host may learn later than the sender what was decided.
+		return m.Epoch <= h.state.Seat && m.Birth <= h.state.Epoch && h.leased
 	}
 	return h.agent != nil || h.rosters[from] == nil
 }
@@ -179,6 +180,11 @@ func (h *Host) fromSeat(from proto.HostID, m *proto.Msg) {
 		}
 		h.agent.FromProcess(m.Proc, &inner)
 	case proto.KDied:
+		if m.Flags&proto.DiedJournalLost != 0 {
+			h.agent.Died([]proto.ProcID{m.Proc}, agent.JournalLost)
+			delete(h.homes, m.Proc)
+			return
+		}
 		h.agent.Died([]proto.ProcID{m.Proc}, agent.JournalComing)
 	case proto.KReached:
 		h.agent.Connected(m.Proc)

@@ -181,8 +181,11 @@ func (h *Host) Birth() uint32 { return h.birth }
 // Nonce is this agent's.
 func (h *Host) Nonce() uint64 { return h.nonce }
 
-// Fresh reports whether this host is part of no log yet.
-func (h *Host) Fresh() bool { return h.log == nil }
+// Fresh reports whether this host is part of no log yet. Who was called to one and has
+// never been told anything of it has decided nothing with it.
+func (h *Host) Fresh() bool {
+	return h.log == nil || len(h.log.Voters())+len(h.log.Learners()) == 0
+}
 
 // Votes reports whether its configuration says that it votes.
 func (h *Host) Votes() bool { return h.configured(h.cfg.Name) }

@@ -213,10 +213,12 @@ func (h *Host) Dead(p proto.ProcID) {
 		return
 	}
 	if to := h.remote(); to != 0 {
-		h.world.Tell(to, &proto.Msg{Kind: proto.KDied, Proc: p})
-		if _, dead := h.world.Processes(); slices.Contains(dead, p) {
-			h.sendJournal(to, p)
+		if _, dead := h.world.Processes(); !slices.Contains(dead, p) {
+			h.world.Tell(to, &proto.Msg{Kind: proto.KDied, Proc: p, Flags: proto.DiedJournalLost})
+			return
 		}
+		h.world.Tell(to, &proto.Msg{Kind: proto.KDied, Proc: p})
+		h.sendJournal(to, p)
 	}
 }
 
@@ -253,7 +255,7 @@ func (h *Host) fromCoordinator(m *proto.Msg) {
 	case proto.KJoined:
 		at := slices.IndexFunc(h.joins, func(j *joining) bool { return j.number == m.Number })
 		if at < 0 {
-			h.world.Tell(h.remote(), &proto.Msg{Kind: proto.KDied, Proc: m.Proc})
+			h.world.Tell(h.remote(), &proto.Msg{Kind: proto.KDied, Proc: m.Proc, Flags: proto.DiedJournalLost})
 			return
 		}
 		j := h.joins[at]

@@ -86,7 +86,7 @@ func (h *Host) Report() *Report {
 func (h *Host) stalls(now int64) (out []string) {
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	switch {
-	case h.log == nil:
+	case h.Fresh():
 		say("no cluster yet: %s", h.absent(now))
 	case h.log.Err() != nil:
 		say("this host takes no part in the agreement of hosts: %v", h.log.Err())
@@ -169,13 +169,13 @@ func (h *Host) absent(now int64) string {
 			return
 		}
 		k := h.known[id]
-		if k != nil && k.here && now-k.last <= max(silence, h.cfg.Suspect) {
+		if k != nil && k.here && (h.Fresh() || now-k.last <= max(silence, h.cfg.Suspect)) {
 			here++
 			return
 		}
 		list = append(list, fmt.Sprintf("host %s since %s", name, ago(now-h.lastOf(id))))
 	}
-	if h.log == nil {
+	if h.Fresh() {
 		for _, name := range h.cfg.Voters {
 			miss(name, h.named(name))
 		}

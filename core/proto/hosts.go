@@ -134,7 +134,10 @@ func (m *Msg) betweenHosts(f *fields) {
 		num(f, &m.Number)
 		num(f, &m.Proc)
 		num(f, &m.View)
-	case KDied, KReached, KForget, KWhere:
+	case KDied:
+		num(f, &m.Proc)
+		num(f, &m.Flags)
+	case KReached, KForget, KWhere:
 		num(f, &m.Proc)
 	case KRetire:
 		num(f, &m.Proc)

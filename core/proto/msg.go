@@ -103,7 +103,7 @@ const (
 	KRoster                     // Epoch Birth Procs Groups Dead: the processes of the sender's host, and those whose journals follow
 	KJoin                       // Epoch Number Flags (1: a container): a new process
 	KJoined                     // Number (of KJoin) Proc View
-	KDied                       // Proc: proven
+	KDied                       // Proc: proven, Flags: DiedJournalLost
 	KReached                    // Proc: it has connected to its agent
 	KJournal                    // Proc Flags Procs (peers) Records: what a dead process has left
 	KRetire                     // Proc Domain (a tree): its records are void
@@ -120,6 +120,9 @@ const (
 
 // JournalAll in the Flags of KJournal: anybody may be a peer.
 const JournalAll = 1
+
+// DiedJournalLost in the Flags of KDied: no KJournal follows.
+const DiedJournalLost = 1
 
 // Flags of KIntro.
 const (

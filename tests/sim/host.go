@@ -26,13 +26,14 @@ const (
 
 // several is what a schedule with several hosts has beyond one with a host alone.
 type several struct {
-	base  string // directory of the stores
-	time  int64
-	pace  int64                                         // how much of it a step takes
-	cut   map[way]bool                                  // nothing gets through
-	mails []*mail                                       // between agents
-	later []func()                                      // after the step under way
-	harm  struct{ cut, crash, wipe, suspend, mend int } // per ten thousand steps
+	base   string // directory of the stores
+	time   int64
+	pace   int64                                         // how much of it a step takes
+	cut    map[way]bool                                  // nothing gets through
+	mails  []*mail                                       // between agents
+	shaken bool                                          // since the last rest
+	later  []func()                                      // after the step under way
+	harm   struct{ cut, crash, wipe, suspend, mend int } // per ten thousand steps
 }
 
 // way is the direction from one host to another.
@@ -235,6 +236,7 @@ func (s *sim) expire(m *machine) {
 
 // shake: what somebody was master of may have to be put together without its journal.
 func (s *sim) shake() {
+	s.shaken = true
 	for _, r := range s.regs {
 		r.shaken = true
 		r.spread()

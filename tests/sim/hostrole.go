@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/godlm/godlm/core/agent"
 	"github.com/godlm/godlm/core/host"
@@ -134,6 +135,9 @@ func (r *role) Note(level host.Level, text string) {
 		r.s.fail("the agent of %s: %s", r.m, text)
 	}
 	r.s.note("   the agent of %s: %s", r.m, text)
+	if strings.Contains(text, " is removed (epoch ") {
+		r.s.shake() // of its dead, too, nobody reads what they have left
+	}
 }
 
 // Open implements host.World.

@@ -12,12 +12,10 @@ import (
 // its master's journal: valid if and only if the newest copy is and somebody holds what
 // has kept others from writing since.
 func (s *sim) checkImageOfHosts(r *role, im *proto.Image) {
-	n := s.latest[slices.Index(s.roots, im.Root)]
-	if n == nil {
-		return
-	}
-	if x := view.Find(r.h.State(), n.hostID); x != nil && x.Birth == n.admitted {
-		return // its journal may have been read
+	if n := s.byID[r.m.dir[im.Root.Digest()].Master]; n != nil {
+		if x := view.Find(r.h.State(), n.hostID); x != nil && x.Birth == n.admitted {
+			return // its journal may have been read
+		}
 	}
 	for i := range im.Resources {
 		ir := &im.Resources[i]

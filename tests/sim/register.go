@@ -91,6 +91,7 @@ func (s *sim) register(root int, parent *lk, name int) *reg {
 	}
 	r := &reg{s: s, root: root, configs: []config{{state: fresh}}, name: fmt.Sprintf("r%d", root)}
 	r.domain = s.domainOf(root, nil, name)
+	r.shaken = s.shaken
 	r.digest = s.roots[root].Digest()
 	if parent != nil {
 		r.parent, r.depth = parent.r, parent.r.depth+1

@@ -36,6 +36,7 @@ func (s *sim) atRest() {
 			s.fail("%s is kept though its block is valid", r.name)
 		}
 	}
+	s.shaken = false
 	for _, r := range s.regs {
 		r.settle()
 	}

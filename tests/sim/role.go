@@ -254,10 +254,16 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 		s.kill(n)
 		return
 	case proto.KWelcome:
+		if n.id == 0 {
+			n.birth = uint32(m.Number)
+			if s.pass(0); n.dead {
+				return
+			}
+		}
 		s.step(n, func() {
 			s.note("%s is welcomed", n)
 			if n.id == 0 {
-				n.id, n.birth = m.Proc, uint32(m.Number)
+				n.id = m.Proc
 				n.p.Joined(m.Proc, m.View)
 			}
 			n.link.welcomed = true
@@ -268,6 +274,9 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 		for _, x := range s.nodes {
 			if x.id == 0 && x.given == 0 || n.removed[x.given] || uint64(x.given) > m.View || contains(m.Procs, x.given) {
 				continue
+			}
+			if !x.dead && x.id == 0 {
+				continue // it has yet to be welcomed, and then finds its lease over
 			}
 			if !x.dead {
 				s.fail("view %x removes %s, which is alive", m.View, x)
@@ -352,10 +361,16 @@ func (r *role) Send(to proto.ProcID, m *proto.Msg) {
 // Records implements agent.World.
 func (r *role) Records(dead proto.ProcID) []proto.Record {
 	n := r.s.byID[dead]
+	if n == nil && r.h != nil {
+		return nil // it ended before it knew its name
+	}
 	if n == nil || !n.dead {
 		r.s.fail("agent reads the journal of %x, which is not dead", uint64(dead))
 	}
 	f := r.s.files[dead]
+	if f == nil && r.h != nil {
+		return nil
+	}
 	if f == nil {
 		r.s.fail("agent reads the journal of %s, which it has forgotten", n)
 	}
@@ -377,6 +392,9 @@ func (r *role) Peers(dead proto.ProcID) ([]proto.ProcID, bool) {
 // Retire implements agent.World.
 func (r *role) Retire(dead proto.ProcID, tree proto.Digest) {
 	f := r.s.files[dead]
+	if f == nil && r.h != nil {
+		return
+	}
 	if f == nil {
 		r.s.fail("agent retires records of %x, which it has forgotten", uint64(dead))
 	}

@@ -43,7 +43,6 @@ type sim struct {
 	byDigest map[proto.Digest]*reg
 	roots    []proto.Root
 	serving  []serving        // per root
-	latest   []*node          // who served it last
 	heard    map[asked]uint32 // last operation that some master was asked for
 
 	zeroing   [len(domainNames)]int  // validations that may be under way
@@ -196,7 +195,6 @@ func (s *sim) start() {
 		}
 		s.roots = append(s.roots, root)
 		s.serving = append(s.serving, serving{})
-		s.latest = append(s.latest, nil)
 	}
 	for i := 0; i < s.plan.initial; i++ {
 		s.addNode()

@@ -91,7 +91,6 @@ func (s *sim) watchTree(n *node, h *process.Held) {
 		s.fail("%s masters r%d under assignment %x, after %x", n, ri, h.Assign, s.serving[ri].assign)
 	}
 	s.serving[ri] = serving{n, h.Assign}
-	s.latest[ri] = n
 	s.looks++
 	h.Tree.EachLock(func(t *tree.Lock) { s.watchLock(t) })
 	removed := func(x *node) bool { return n.removed[x.given] || x.given == 0 }
