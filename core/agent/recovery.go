@@ -145,6 +145,10 @@ func (a *Agent) domainAsked(p proto.ProcID, m *proto.Msg) {
 		}
 		return
 	}
+	same := func(q domainAsk) bool { return q.proc == p && q.id == m.Hint }
+	if d.round != nil && same(d.round.ask) || slices.ContainsFunc(d.asked, same) {
+		return // asked again, since the first time might have been lost on the way
+	}
 	d.asked = append(d.asked, domainAsk{p, m.Hint, m.Flags, m.Number})
 	a.serveDomains()
 }

@@ -129,6 +129,8 @@ func (h *Host) giveRoster() {
 	}
 	for _, p := range h.world.Connected() {
 		h.world.Tell(to, &proto.Msg{Kind: proto.KReached, Proc: p})
+		// What it has asked since the coordinator was told last has gone nowhere.
+		h.world.Send(p, &proto.Msg{Kind: proto.KWelcome, Proc: p, View: h.View(), Number: uint64(h.birth)})
 	}
 	for _, p := range slices.Sorted(maps.Keys(h.where)) {
 		h.world.Tell(to, &proto.Msg{Kind: proto.KWhere, Proc: p})

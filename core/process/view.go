@@ -18,6 +18,9 @@ func (p *Process) FromAgent(m *proto.Msg) {
 	case proto.KView:
 		p.view(m)
 		return
+	case proto.KWelcome: // what was asked of another host's agent may be lost
+		p.askAgain()
+		return
 	case proto.KRound:
 		p.round(m)
 		return
@@ -367,8 +370,12 @@ func (r *root) ownerless() (out []*tree.Lock) {
 // Connected says that an agent has welcomed this process, for the first time or
 // again: what the one before may not have answered is asked again.
 func (p *Process) Connected() {
-	p.domains.again(p.world)
 	p.group.again(p.world)
+	p.askAgain()
+}
+
+func (p *Process) askAgain() {
+	p.domains.again(p.world)
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()

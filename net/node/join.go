@@ -173,7 +173,11 @@ func (h *toAgent) Message(c *link.Conn, m *proto.Msg) error {
 	switch m.Kind {
 	case proto.KWelcome:
 		if h.welcomed {
-			return errors.New("a second welcome")
+			if uint64(m.Proc) != h.n.me.Load() {
+				return errors.New("a second welcome, of another process")
+			}
+			h.n.fromAgent(m)
+			return nil
 		}
 		h.welcomed = true
 		return h.n.welcomed(m.Proc, m.View, uint32(m.Number), &agentLink{conn: c})

@@ -266,6 +266,10 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 				n.id = m.Proc
 				n.p.Joined(m.Proc, m.View)
 			}
+			if n.link.welcomed {
+				n.p.FromAgent(m)
+				return
+			}
 			n.link.welcomed = true
 			n.p.Connected()
 		})
