@@ -74,6 +74,9 @@ type Lasting struct {
 	// another number, and Unknown: every process says what it masters.
 	Number  uint64
 	Unknown bool
+	// Opened is called once the directory knows every tree again: from then on a successor
+	// may believe it.
+	Opened func()
 	// Coming are dead processes of other hosts whose journals have yet to come.
 	Coming []proto.ProcID
 }
@@ -98,6 +101,7 @@ type Agent struct {
 	number    uint64                // of the directory
 	coming    map[proto.ProcID]bool // among dead: their journals have yet to come
 	opening   opening
+	opened    func() // nil: it was called
 }
 
 // tree is what the agent knows of one root.
@@ -153,6 +157,7 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 	}
 	a.recovery.init(past, live)
 	if past.Unknown {
+		a.opened = past.Opened
 		a.opening.begin(a)
 	} else {
 		for _, d := range sorted(a.dead) {
@@ -160,7 +165,22 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 		}
 	}
 	a.startRecovery()
+	a.tellOpened()
 	return a
+}
+
+// tellOpened says so when no tree is left that nobody masters: those have no entry.
+func (a *Agent) tellOpened() {
+	if a.opened == nil || a.opening.is {
+		return
+	}
+	for _, t := range a.dir {
+		if t.master == 0 {
+			return
+		}
+	}
+	a.opened()
+	a.opened = nil
 }
 
 // retireSettled voids what a dead process has left of trees that have a master or are
@@ -270,9 +290,13 @@ func (a *Agent) Died(list []proto.ProcID, journals Journals) {
 	}
 	if !any {
 		a.advance() // a journal may have been waited for
+		a.tellOpened()
 		return
 	}
 	a.view++
+	if a.opening.is {
+		a.opening.again(a)
+	}
 	for _, x := range sorted(a.connected) {
 		a.sendView(x)
 	}
@@ -280,6 +304,7 @@ func (a *Agent) Died(list []proto.ProcID, journals Journals) {
 	for _, p := range list {
 		a.deadInDomains(p)
 	}
+	a.tellOpened()
 }
 
 // Journal says that World has now the journal of a process that has died on another
@@ -300,6 +325,7 @@ func (a *Agent) Journal(p proto.ProcID) {
 	}
 	a.advance()
 	a.forgetDead()
+	a.tellOpened()
 }
 
 // startRecovery finds the trees without a living master and whose reports they
@@ -390,10 +416,10 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 			a.report(p, m)
 		}
 	case proto.KReportEnd:
-		if m.Number == a.number {
-			delete(a.opening.untold, p)
-		}
 		if m.View >= a.needed {
+			if m.Number == a.number {
+				delete(a.opening.untold, p)
+			}
 			delete(a.awaited, p)
 			a.advance()
 			a.heard(p)
@@ -409,6 +435,7 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 	case proto.KRoundDone:
 		a.roundDone(p, m)
 	}
+	a.tellOpened()
 }
 
 // report keeps what p knows of a tree, in place of what it said before.

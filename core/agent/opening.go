@@ -26,8 +26,14 @@ type heldMsg struct {
 
 func (o *opening) begin(a *Agent) {
 	o.is = true
-	o.untold = map[proto.ProcID]bool{}
 	o.installed = map[proto.Digest]*proto.Msg{}
+	o.again(a)
+}
+
+// again: who has spoken has to once more. What the latest dead have mastered nobody may
+// have said: they had not, and for the others they lived.
+func (o *opening) again(a *Agent) {
+	o.untold = map[proto.ProcID]bool{}
 	for p := range a.live {
 		o.untold[p] = true
 	}

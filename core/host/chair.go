@@ -62,7 +62,10 @@ func (h *Host) past() *agent.Lasting {
 	past := h.world.Past(believe)
 	past.Number, past.Unknown = uint64(h.epoch), !believe
 	past.Groups = h.world.Containers()
-	h.file.SetDirectory(since)
+	if !believe {
+		h.file.SetDirectory(0) // until it is whole
+		past.Opened = func() { h.file.SetDirectory(since) }
+	}
 	return past
 }
 

@@ -236,12 +236,12 @@ func (h *Host) FromProcess(p proto.ProcID, m *proto.Msg) {
 	}
 }
 
-// View is one that everybody knows.
+// View is one that no coordinator is behind.
 func (h *Host) View() uint64 {
 	if h.agent != nil {
 		return h.agent.View()
 	}
-	return uint64(h.state.Epoch) << 32
+	return uint64(h.state.Seat) << 32
 }
 
 // fromCoordinator takes what the coordinator says.

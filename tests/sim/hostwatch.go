@@ -23,17 +23,15 @@ func (s *sim) checkImageOfHosts(r *role, im *proto.Image) {
 		if g == nil {
 			continue
 		}
-		any, protected := false, false
-		for j := range im.Locks {
-			if l := &im.Locks[j]; int(l.Resource) == i {
-				any = true
-				protected = protected || l.Granted >= mode.CW && l.Granted != mode.None
-			}
-		}
-		if !any {
-			continue
+		used := slices.ContainsFunc(im.Locks, func(l proto.ImageLock) bool { return int(l.Resource) == i })
+		protected, perhaps, writing := g.survivors()
+		if !used || writing {
+			continue // what is under way may have been done, or is done here
 		}
 		s.counts[imagesWithout]++
+		if perhaps && !protected {
+			continue // it may have given up what has protected the block
+		}
 		if !protected {
 			if ir.Block.Valid {
 				s.fail("%s: put together as valid from copies that may be old", g.name)
@@ -56,4 +54,19 @@ func (s *sim) checkImageOfHosts(r *role, im *proto.Image) {
 			}
 		}
 	}
+}
+
+// survivors tells whether a live process holds what keeps others from writing, or may hold
+// it, and whether one that may write has asked for something.
+func (r *reg) survivors() (protected, perhaps, writing bool) {
+	for _, l := range r.locks {
+		if l.n.dead || l.gone || l.mode == mode.None {
+			continue
+		}
+		busy := l.ask != nil || l.unlock != nil
+		protected = protected || mode.ProtectsValue(l.mode) && !busy
+		perhaps = perhaps || mode.ProtectsValue(l.mode)
+		writing = writing || mode.Writer(l.mode) && busy
+	}
+	return protected, perhaps, writing
 }
