@@ -233,6 +233,12 @@ func (a *Agent) Connected(p proto.ProcID) {
 	a.connected[p] = true
 	a.sendView(p)
 	a.checkKept(p)
+	a.ordersAgain(p)
+	for _, t := range a.dir {
+		if t.placing == p {
+			t.placing = 0 // the image may be lost with the agent of its host
+		}
+	}
 	for d, t := range a.dir {
 		if t.placing == 0 && !a.live[t.master] && a.lost[d] == nil && !t.refused[p] {
 			a.reportAgain()

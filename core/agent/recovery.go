@@ -248,6 +248,15 @@ func (a *Agent) startRound(d *domain, q domainAsk, number uint64) {
 	a.endRound(d)
 }
 
+// ordersAgain: what a process was told may be lost with the agent of its host.
+func (a *Agent) ordersAgain(p proto.ProcID) {
+	for _, digest := range inOrder(a.recovery.domains) {
+		if r := a.recovery.domains[digest].round; r != nil && r.waiting[p] {
+			a.world.Send(p, &proto.Msg{Kind: proto.KRound, Domain: digest, Number: r.number, Flags: r.ask.what})
+		}
+	}
+}
+
 func (a *Agent) masters(domain proto.Digest) map[proto.ProcID]bool {
 	out := map[proto.ProcID]bool{}
 	for tree, kept := range a.recovery.kept {

@@ -436,23 +436,23 @@ func (h *Host) found() {
 	h.settle()
 }
 
-// freshVoter is the host of that name, if it is there and has no log; else 0.
-func (h *Host) freshVoter(name string) proto.HostID {
+// freshVoter is the host of that name, if it is there and has no log; else 0, and also if
+// there are two.
+func (h *Host) freshVoter(name string) (found proto.HostID) {
 	for id, k := range h.known {
-		if k.name == name && k.fresh && k.here {
-			return id
+		switch {
+		case k.name != name || !k.here:
+		case !k.fresh || found != 0:
+			return 0
+		default:
+			found = id
 		}
 	}
-	return 0
+	return found
 }
 
 // Introduced says that the agent of another host has opened a stream to this one.
 func (h *Host) Introduced(id proto.HostID, name string, fresh bool) {
-	for other, k := range h.known { // one that has come back as another
-		if other != id && k.name == name {
-			k.fresh = false
-		}
-	}
 	now := h.world.Now()
 	h.known[id] = &acquaintance{name: name, fresh: fresh, here: true, last: now}
 	h.heard[id] = now

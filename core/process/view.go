@@ -394,10 +394,14 @@ func (p *Process) askAgain() {
 	}
 }
 
+// Deny is the beginning of Lost, which must follow: every call from now on is answered
+// with dlm.Lost.
+func (p *Process) Deny() { p.lost.Store(true) }
+
 // Lost says that the cluster has declared this process dead: its locks are
 // gone, and every request, pending or to come, is answered with dlm.Lost.
 func (p *Process) Lost() {
-	p.lost.Store(true)
+	p.Deny()
 	p.domains.lose(p.world)
 	p.group.lose(p.world)
 	for i := range p.shards {

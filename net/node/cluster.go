@@ -47,8 +47,11 @@ const (
 	// clockError is how much faster one host's clock may run than another's, in
 	// thousandths: survivors wait that much longer than a lease.
 	clockError = 10
-	// tick is the step of the log's clock.
-	tick = 100 * time.Millisecond
+	// The step of the log's clock is a fiftieth of a lease, within these limits: a leader
+	// must be found, which takes up to 20 steps, and a lease be renewed by it before the
+	// quarter that is gone at most when the former leader falls silent becomes the whole.
+	tickLeast = 20 * time.Millisecond
+	tickMost  = 100 * time.Millisecond
 )
 
 func (c *Cluster) lease() time.Duration {
@@ -69,6 +72,8 @@ func (c *Cluster) suspect() time.Duration {
 // its host was removed.
 func (c *Cluster) over() time.Duration { return c.lease() + c.lease()*clockError/1000 }
 
+func (c *Cluster) tick() time.Duration { return min(max(c.lease()/50, tickLeast), tickMost) }
+
 func (c *Cluster) advertise() netip.AddrPort {
 	if c.Advertise.IsValid() {
 		return c.Advertise
@@ -80,7 +85,7 @@ func (c *Cluster) advertise() netip.AddrPort {
 func (c *Cluster) host() host.Config {
 	cfg := host.Config{
 		Name: c.Host, Addr: c.advertise().String(),
-		Lease: int64(c.lease()), Over: int64(c.over()), Suspect: int64(c.suspect()), Tick: int64(tick),
+		Lease: int64(c.lease()), Over: int64(c.over()), Suspect: int64(c.suspect()), Tick: int64(c.tick()),
 	}
 	for _, v := range c.Voters {
 		cfg.Voters = append(cfg.Voters, v.Name)

@@ -148,10 +148,14 @@ func (n *Node) listen(id proto.ProcID) error {
 // refused takes a refusal by the agent or another process: this process is out.
 // It ends for the others, so that they can go on.
 func (n *Node) refused(why string) {
+	known := n.me.Load() != 0
+	if known {
+		n.proc.Deny() // before anybody else finds that it is lost, and goes on
+	}
 	if n.lost.Swap(true) {
 		return
 	}
-	if n.me.Load() == 0 {
+	if !known {
 		n.endJoin(fmt.Errorf("join %s: %w: %s", n.dir.Path(), ErrRefused, why))
 		return
 	}

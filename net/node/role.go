@@ -179,7 +179,7 @@ func (r *registry) View() uint64 { return r.host.View() }
 
 // again has the clock of the agreement on hosts go on.
 func (r *role) again() {
-	r.n.clock.after(tick, func() {
+	r.n.clock.after(r.n.cfg.Cluster.tick(), func() {
 		r.mu.Lock()
 		if !r.closed {
 			r.hosts.dial()

@@ -23,6 +23,7 @@ type council struct {
 	addr   map[proto.HostID]*machine
 	out    map[*machine]*mail
 	in     map[proto.HostID]*mail
+	met    map[*role]bool
 	ended  []*machine // streams to them have ended while this process was stopped
 	hellos []*link    // who waits until this host is a member
 }
@@ -31,6 +32,7 @@ type council struct {
 func (r *role) enter() {
 	s, m := r.s, r.m
 	r.addr, r.out, r.in = map[proto.HostID]*machine{}, map[*machine]*mail{}, map[proto.HostID]*mail{}
+	r.met = map[*role]bool{}
 	r.next = s.time + s.rng.Int64N(tickTime)
 	var err error
 	if r.st, err = store.Open(m.store, store.Options{Cluster: "sim"}); err != nil {

@@ -93,6 +93,8 @@ func (s *sim) introduced(q *mail, m *proto.Msg) {
 	}
 	dst.in[q.src.id] = q
 	dst.addr[q.src.id] = q.from
+	again := dst.met[q.src]
+	dst.met[q.src] = true
 	s.note("agent of %s meets the agent of %s", q.to, q.from)
 	s.agentStep(dst, func() {
 		if back := dst.streamTo(q.from); back.peer != q.src {
@@ -103,6 +105,9 @@ func (s *sim) introduced(q *mail, m *proto.Msg) {
 			dst.h.Broken(q.src.id)
 		}
 		dst.h.Introduced(m.Host, m.Text, m.Flags&proto.IntroFresh != 0)
+		if again {
+			dst.h.Broken(m.Host) // what it has said on the stream before is lost
+		}
 	})
 }
 
