@@ -44,6 +44,8 @@ type Config struct {
 
 // Log is the agreement of the hosts (net/views). Hosts are numbers to it.
 type Log interface {
+	// Empty: not one entry of it has come here.
+	Empty() bool
 	Leader() uint64 // 0: nobody, as far as is known
 	Voters() []uint64
 	Learners() []uint64
@@ -182,10 +184,8 @@ func (h *Host) Birth() uint32 { return h.birth }
 func (h *Host) Nonce() uint64 { return h.nonce }
 
 // Fresh reports whether this host is part of no log yet. Who was called to one and has
-// never been told anything of it has decided nothing with it.
-func (h *Host) Fresh() bool {
-	return h.log == nil || len(h.log.Voters())+len(h.log.Learners()) == 0
-}
+// never taken an entry of it has decided nothing with it.
+func (h *Host) Fresh() bool { return h.log == nil || h.log.Empty() }
 
 // Votes reports whether its configuration says that it votes.
 func (h *Host) Votes() bool { return h.configured(h.cfg.Name) }

@@ -125,6 +125,9 @@ func (h *Host) giveRoster() {
 		h.sendJournal(to, p)
 	}
 	for _, j := range h.joins {
+		// An answer to the earlier question names somebody whom this roster lacks.
+		h.last++
+		j.number = h.last
 		h.sendJoin(to, j)
 	}
 	for _, p := range h.world.Connected() {

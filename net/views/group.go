@@ -118,6 +118,12 @@ func (g *Group) alone() bool {
 // keep its promises makes no more of them.
 func (g *Group) Err() error { return g.err }
 
+// Empty reports whether this voter has no entry and no snapshot, decided or not.
+func (g *Group) Empty() bool {
+	last, err := g.store.LastIndex()
+	return err == nil && last == 0
+}
+
 // Leader is who decides, as far as this voter knows; 0: nobody.
 func (g *Group) Leader() uint64 { return g.node.BasicStatus().Lead }
 

@@ -46,13 +46,13 @@ func (r *role) enter() {
 		cfg.Voters = append(cfg.Voters, x.name)
 	}
 	r.h = host.New(r, &m.file, cfg, r.id)
+	if err := r.h.Start(!r.st.Fresh()); err != nil {
+		s.fail("%s: %v", m, err)
+	}
 	for _, x := range s.hosts {
 		if x != m {
 			r.streamTo(x)
 		}
-	}
-	if err := r.h.Start(!r.st.Fresh()); err != nil {
-		s.fail("%s: %v", m, err)
 	}
 }
 

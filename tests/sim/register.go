@@ -507,12 +507,6 @@ func (r *reg) observe(got state) {
 // settle: all that had to be put together is.
 func (r *reg) settle() {
 	r.shaken = false
-	r.past = r.past[:0]
-	for _, c := range r.configs {
-		if !slices.Contains(r.past, c.val) {
-			r.past = append(r.past, c.val)
-		}
-	}
 }
 
 // mourn tells the observer of a death.
