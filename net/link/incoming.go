@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,10 +20,6 @@ const (
 	preambleMagic = "gdlm"
 	// PreambleSize is the size of a preamble in bytes.
 	PreambleSize = len(preambleMagic) + 8
-	// strangers bounds sockets that have not said what they are for, or not proven
-	// themselves; greetTime how long each may take.
-	strangers = 256
-	greetTime = 5 * time.Second
 	// A network that swallows everything is noticed after about this long, so that
 	// the stream can try another socket.
 	userTimeout = 3000 // milliseconds
@@ -35,9 +31,17 @@ func Preamble(to uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte(preambleMagic), to)
 }
 
-// ListenTCP makes a listening socket for other hosts. route is given each socket that
-// has sent its preamble, which has been read; the socket is route's.
-func (l *Loop) ListenTCP(addr netip.AddrPort, route func(fd int, to uint64)) (*Listener, error) {
+// Entrance is what becomes of the sockets that ListenTCP accepts.
+type Entrance struct {
+	// Route is given each socket that has sent its preamble, which has been read; the
+	// socket is Route's.
+	Route func(fd int, to uint64)
+	// Failed is told why another was closed.
+	Failed func(from netip.AddrPort, err error)
+}
+
+// ListenTCP makes a listening socket for other hosts.
+func (l *Loop) ListenTCP(addr netip.AddrPort, e Entrance) (*Listener, error) {
 	defer l.holdForks()()
 	fd, err := unix.Socket(family(addr.Addr()), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -53,7 +57,7 @@ func (l *Loop) ListenTCP(addr netip.AddrPort, route func(fd int, to uint64)) (*L
 	if err := unix.Listen(fd, backlog); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on %s: %w", addr, err), unix.Close(fd))
 	}
-	n := &Listener{loop: l, fd: fd, route: route}
+	n := &Listener{loop: l, fd: fd, entrance: &e}
 	l.opened(fd)
 	n.mu.Lock() // an event may come before key is set
 	defer n.mu.Unlock()
@@ -141,68 +145,6 @@ func tune(fd int) error {
 	return nil
 }
 
-// stranger is an accepted socket whose peer has not proven anything. step is called
-// when there may be something to read, until it says that it is done with it.
-type stranger struct {
-	loop *Loop
-	step func(fd int) (done bool)
-
-	mu    sync.Mutex
-	fd    int // -1: not ours any more
-	key   unix.EpollEvent
-	timer *time.Timer
-}
-
-// meet watches a new socket. The socket is closed when it takes too long.
-func (l *Loop) meet(fd int, step func(fd int) (done bool)) {
-	if l.strangers.Add(1) > strangers {
-		l.strangers.Add(-1)
-		l.cfg.Log.Warn("connection refused", "error", "too many that do not say who they are")
-		l.closeFD(fd)
-		return
-	}
-	s := &stranger{loop: l, step: step, fd: fd}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var err error
-	if s.key, err = l.add(fd, s, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET); err != nil {
-		l.strangers.Add(-1)
-		s.fd = -1
-		l.closeFD(fd)
-		return
-	}
-	s.timer = time.AfterFunc(greetTime, s.Close)
-}
-
-// announced implements source.
-func (s *stranger) announced(uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fd >= 0 && s.step(s.fd) {
-		s.leave()
-	}
-}
-
-// leave takes the socket out of the set. mu is held.
-func (s *stranger) leave() {
-	s.timer.Stop()
-	s.loop.release(s.key)
-	s.loop.strangers.Add(-1)
-	s.fd = -1
-}
-
-// Close closes the socket.
-func (s *stranger) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fd < 0 {
-		return
-	}
-	fd := s.fd
-	s.leave()
-	s.loop.closeFD(fd)
-}
-
 // unwatch takes a descriptor out of the epoll set without closing it.
 func (l *Loop) unwatch(fd int) {
 	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
@@ -211,46 +153,49 @@ func (l *Loop) unwatch(fd int) {
 }
 
 // greet reads the preamble of a new socket.
-func (n *Listener) greet(fd int) {
+func (n *Listener) greet(fd int, sa unix.Sockaddr) {
 	l := n.loop
 	l.opened(fd)
+	from := addrPort(sa)
 	if err := tune(fd); err != nil {
-		l.cfg.Log.Warn("connection refused", "error", err)
+		n.entrance.Failed(from, err)
 		l.closeFD(fd)
 		return
 	}
 	var got []byte
-	l.meet(fd, func(fd int) bool {
+	l.meet(fd, from, n.entrance.Failed, func(fd int) (next func()) {
 		var b [PreambleSize]byte
 		k, errno := recv(fd, b[:PreambleSize-len(got)])
 		if errno == unix.EAGAIN || errno == unix.EINTR {
-			return false
+			return nil
 		}
-		if errno != 0 || k == 0 {
-			l.closeFD(fd)
-			return true
+		got = append(got, b[:max(k, 0)]...)
+		m := min(len(got), len(preambleMagic))
+		switch {
+		case errno != 0 || k == 0:
+			return func() { l.closeFD(fd) } // it has gone without a word
+		case string(got[:m]) != preambleMagic[:m]:
+			return func() {
+				n.entrance.Failed(from, ErrStranger)
+				l.closeFD(fd)
+			}
+		case len(got) < PreambleSize:
+			return nil // an edge tells when there is more
 		}
-		got = append(got, b[:k]...)
-		if m := min(len(got), len(preambleMagic)); string(got[:m]) != preambleMagic[:m] {
-			l.cfg.Log.Warn("connection refused", "from", peerName(fd), "error", "not a godlm host")
-			l.closeFD(fd)
-			return true
+		return func() {
+			l.unwatch(fd)
+			n.entrance.Route(fd, binary.BigEndian.Uint64(got[len(preambleMagic):]))
 		}
-		if len(got) < PreambleSize {
-			return false // an edge tells when there is more
-		}
-		l.unwatch(fd)
-		n.route(fd, binary.BigEndian.Uint64(got[len(preambleMagic):]))
-		return true
 	})
 }
 
-func peerName(fd int) string {
+// peerAddr is where the peer of a socket is; zero if it has gone.
+func peerAddr(fd int) netip.AddrPort {
 	sa, err := unix.Getpeername(fd)
 	if err != nil {
-		return "?"
+		return netip.AddrPort{}
 	}
-	return addrPort(sa).String()
+	return addrPort(sa)
 }
 
 // Admission is what a socket needs to become part of a stream.
@@ -262,7 +207,7 @@ type Admission struct {
 	// Made is told of the connection of a new stream before anything of it is handled.
 	Made func(c *Conn)
 	// Failed is told why a peer was not let in.
-	Failed func(from string, err error)
+	Failed func(from netip.AddrPort, err error)
 }
 
 // Opened takes note of a socket that was made elsewhere, and Discard closes one.
@@ -274,56 +219,62 @@ func (l *Loop) Discard(fd int) { l.closeFD(fd) }
 // Admit takes a socket behind its preamble, of which the loop has taken note. It is the
 // loop's from now on.
 func (l *Loop) Admit(fd int, a Admission) {
-	var plain, owed []byte
-	l.meet(fd, func(fd int) bool {
-		b := wireBuffers.Get().(*[]byte)
-		defer wireBuffers.Put(b)
-		for {
-			k, errno := recv(fd, *b)
-			if errno == unix.EINTR {
-				continue
-			}
-			if errno == unix.EAGAIN {
-				return false
-			}
-			if errno != 0 || k == 0 {
-				l.closeFD(fd)
-				return true
-			}
-			p, out, err := a.Cover.Feed((*b)[:k])
-			plain, owed = append(plain, p...), append(owed, out...)
-			for len(owed) > 0 { // some dozen bytes on a fresh socket
-				k, errno := send(fd, owed)
-				if errno != 0 && errno != unix.EINTR {
-					break
+	from := peerAddr(fd)
+	var plain []byte
+	l.meet(fd, from, a.Failed, func(fd int) (next func()) {
+		for len(plain) < resumeSize {
+			p, wait, err := hear(fd, a.Cover)
+			switch {
+			case wait:
+				return nil
+			case err != nil:
+				return func() {
+					if !errors.Is(err, io.EOF) {
+						a.Failed(from, err)
+					}
+					l.closeFD(fd)
 				}
-				owed = owed[max(k, 0):]
 			}
-			if err == nil && len(owed) > 0 {
-				err = errors.New("the peer does not read")
-			}
-			if err != nil {
-				a.Failed(peerName(fd), err)
+			plain = append(plain, p...)
+		}
+		return func() {
+			l.unwatch(fd)
+			if err := l.join(fd, &a, plain); err != nil {
+				if !errors.Is(err, os.ErrClosed) {
+					a.Failed(from, err)
+				}
+				// If it does not arrive the peer asks again.
+				if b, err := a.Cover.Seal(nil, append(binary.BigEndian.AppendUint32(nil, controlBit|1), ctlUnknown)); err == nil {
+					_, _ = send(fd, b)
+				}
 				l.closeFD(fd)
-				return true
-			}
-			if len(plain) >= resumeSize {
-				break
 			}
 		}
-		l.unwatch(fd)
-		if err := l.join(fd, &a, plain); err != nil {
-			if !errors.Is(err, os.ErrClosed) {
-				a.Failed(peerName(fd), err)
-			}
-			// If it does not arrive the peer asks again.
-			if b, err := a.Cover.Seal(nil, append(binary.BigEndian.AppendUint32(nil, controlBit|1), ctlUnknown)); err == nil {
-				_, _ = send(fd, b)
-			}
-			l.closeFD(fd)
-		}
-		return true
 	})
+}
+
+// hear reads once from a peer that proves itself, and answers. wait: nothing has come.
+func hear(fd int, cover Cover) (plain []byte, wait bool, err error) {
+	b := wireBuffers.Get().(*[]byte)
+	defer wireBuffers.Put(b)
+	k, errno := recv(fd, *b)
+	switch {
+	case errno == unix.EAGAIN:
+		return nil, true, nil
+	case errno == unix.EINTR:
+		return nil, false, nil
+	case errno != 0 || k == 0:
+		return nil, false, io.EOF
+	}
+	plain, owed, err := cover.Feed((*b)[:k])
+	for len(owed) > 0 { // some dozen bytes on a fresh socket
+		k, errno := send(fd, owed)
+		if errno != 0 && errno != unix.EINTR {
+			return plain, false, errors.Join(err, errors.New("the peer does not read"))
+		}
+		owed = owed[max(k, 0):]
+	}
+	return plain, false, err
 }
 
 // join gives a socket that has proven itself to its stream. With an error the socket is

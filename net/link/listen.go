@@ -14,6 +14,9 @@ const (
 	backlog = 4096 // connections that wait to be accepted; the kernel may lower it
 	// retryAccept is the pause after descriptors or memory have run out.
 	retryAccept = 100 * time.Millisecond
+	// acceptAtOnce bounds how many connections of other hosts are accepted before
+	// other sockets are looked at.
+	acceptAtOnce = 64
 )
 
 // Accepted takes a new connection: the handler for it, or nil to refuse it. cred
@@ -22,9 +25,9 @@ type Accepted func(cred *unix.Ucred) Handler
 
 // Listener is a listening socket.
 type Listener struct {
-	loop   *Loop
-	accept Accepted
-	route  func(fd int, to uint64) // of a socket for other hosts
+	loop     *Loop
+	accept   Accepted
+	entrance *Entrance // of a socket for other hosts
 
 	mu      sync.Mutex // held while accepting
 	fd      int
@@ -81,12 +84,17 @@ func (n *Listener) takeAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	defer n.loop.holdForks()()
-	for n.fd >= 0 {
-		fd, _, err := unix.Accept4(n.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	for taken := 0; n.fd >= 0; {
+		if n.entrance != nil && taken == acceptAtOnce {
+			n.again()
+			return
+		}
+		fd, sa, err := unix.Accept4(n.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {
 		case nil:
 			n.refused = false
-			n.take(fd)
+			taken++
+			n.take(fd, sa)
 		case unix.EINTR, unix.ECONNABORTED:
 		case unix.EAGAIN:
 			return
@@ -101,9 +109,16 @@ func (n *Listener) takeAll() {
 	}
 }
 
-func (n *Listener) take(fd int) {
-	if n.route != nil {
-		n.greet(fd)
+// again has an event come for what has not been accepted yet. mu is held.
+func (n *Listener) again() {
+	if err := unix.EpollCtl(n.loop.epfd, unix.EPOLL_CTL_MOD, n.fd, &n.key); err != nil {
+		n.loop.cfg.Log.Error("watch a listening socket", "error", err)
+	}
+}
+
+func (n *Listener) take(fd int, sa unix.Sockaddr) {
+	if n.entrance != nil {
+		n.greet(fd, sa)
 		return
 	}
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,9 @@ type Config struct {
 	// Yield, if set, is called by Run's goroutine when a descriptor that a caller
 	// has put into the epoll set is ready. It returns when it no longer is.
 	Yield func()
+	// After, if set, has f run after d, unless stop is called before; tests have a
+	// clock of their own. Otherwise that is time.AfterFunc.
+	After func(d time.Duration, f func()) (stop func() bool)
 	Log   *slog.Logger
 }
 
@@ -45,7 +49,7 @@ type Loop struct {
 	}
 	pending atomic.Bool // dirty.conns is not empty
 
-	strangers atomic.Int32 // sockets of other hosts that have not proven themselves
+	crowd crowd // of strangers
 
 	turn  turn
 	peers atomic.Int32 // connections whose messages are kept in order,
@@ -97,6 +101,14 @@ func (l *Loop) holdForks() (done func()) {
 		return func() {}
 	}
 	return l.cfg.HoldForks()
+}
+
+// after has f run later.
+func (l *Loop) after(d time.Duration, f func()) (stop func() bool) {
+	if l.cfg.After != nil {
+		return l.cfg.After(d, f)
+	}
+	return time.AfterFunc(d, f).Stop
 }
 
 func (l *Loop) opened(fd int) {

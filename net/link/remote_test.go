@@ -90,7 +90,12 @@ func newHosts(t *testing.T, at *far) *hosts {
 	h.a.Run(h.a.Flush)
 	h.b.Run(h.b.Flush)
 	var err error
-	h.listen, err = h.b.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), func(fd int, to uint64) {
+	fail := func(_ netip.AddrPort, err error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.failed = append(h.failed, err)
+	}
+	h.listen, err = h.b.ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"), Entrance{Failed: fail, Route: func(fd int, to uint64) {
 		if to != 7 {
 			t.Errorf("a socket for %d", to)
 		}
@@ -116,13 +121,9 @@ func newHosts(t *testing.T, at *far) *hosts {
 				h.known[made] = c
 				at.conn = c
 			},
-			Failed: func(_ string, err error) {
-				h.mu.Lock()
-				defer h.mu.Unlock()
-				h.failed = append(h.failed, err)
-			},
+			Failed: fail,
 		})
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,18 +36,10 @@ type hosts struct {
 		sync.Mutex // after no other but Loop's
 		byID       map[link.StreamID]*link.Conn
 	}
-	refused counters
 }
 
 // errLease: survivors of a host must know how long its lease may go on.
 var errLease = errors.New("the hosts are configured with different leases")
-
-// counters count what was refused, by reason.
-type counters struct {
-	sync.Mutex
-	logged map[string]time.Time
-	n      map[string]int
-}
 
 // hostOut is a stream that this agent has opened.
 type hostOut struct {
@@ -76,7 +68,6 @@ func (h *hosts) init(r *role) {
 	h.known = map[proto.HostID]netip.AddrPort{}
 	h.in = map[proto.HostID]*hostIn{}
 	h.stream.byID = map[link.StreamID]*link.Conn{}
-	h.refused.logged, h.refused.n = map[string]time.Time{}, map[string]int{}
 }
 
 func (h *hosts) node() *Node { return h.r.n }
@@ -84,7 +75,7 @@ func (h *hosts) node() *Node { return h.r.n }
 // listen opens the port for other hosts, and looks for the voters.
 func (h *hosts) listen() (err error) {
 	n := h.node()
-	if h.sock, err = n.loop.ListenTCP(h.r.n.cfg.Cluster.Bind, h.r.route); err != nil {
+	if h.sock, err = n.loop.ListenTCP(n.cfg.Cluster.Bind, link.Entrance{Route: h.r.route, Failed: n.notLetIn}); err != nil {
 		return err
 	}
 	for _, v := range h.r.n.cfg.Cluster.Voters {
@@ -201,29 +192,19 @@ func (o *hostOut) Closed(c *link.Conn, err error) {
 	})
 }
 
-// tell counts and logs, not too often, why a host is not let in or does not let us in.
+// tell says why a host is not let in, or does not let us in.
 func (h *hosts) tell(addr string, err error) {
-	for _, known := range [...]error{secure.ErrKey, secure.ErrCluster, secure.ErrVersion, secure.ErrProtocol, errLease} {
-		if !errors.Is(err, known) {
-			continue
-		}
-		w := &h.refused
-		w.Lock()
-		w.n[known.Error()]++
-		due := time.Since(w.logged[addr+known.Error()]) > time.Minute
-		if due {
-			if len(w.logged) > 1000 {
-				clear(w.logged)
-			}
-			w.logged[addr+known.Error()] = time.Now()
-		}
-		w.Unlock()
-		if due {
-			h.node().log.Warn("no connection between hosts", "peer", addr, "reason", err)
-		}
-		return
+	if n := h.node(); !n.unwelcome.tell(addr, err) {
+		n.log.Debug("stream between hosts", "peer", addr, "error", err)
 	}
-	h.node().log.Debug("stream between hosts", "peer", addr, "error", err)
+}
+
+// notLetIn says why a socket of the network was closed. What port it has there says
+// nothing: it has another each time.
+func (n *Node) notLetIn(from netip.AddrPort, err error) {
+	if !n.unwelcome.tell(from.Addr().Unmap().String(), err) {
+		n.log.Debug("a socket was refused", "peer", from, "error", err)
+	}
 }
 
 // admit takes a socket of another agent.
@@ -255,7 +236,7 @@ func (h *hosts) admit(fd int) {
 			defer h.stream.Unlock()
 			h.stream.byID[of] = c
 		},
-		Failed: h.tell,
+		Failed: n.notLetIn,
 	})
 }
 

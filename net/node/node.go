@@ -102,6 +102,7 @@ type Node struct {
 	// groupsDue: a container here has something to do beyond sending.
 	groupsDue atomic.Bool
 	closed    atomic.Bool
+	unwelcome unwelcome // hosts that are not let in
 
 	role   atomic.Pointer[role] // if this process is the agent
 	ending sync.Once            // of the proof of life
@@ -135,6 +136,7 @@ func Open(cfg Config) (*Node, error) {
 		cfg.joinTimeout = joinTimeout
 	}
 	n := &Node{cfg: cfg, log: cfg.Log, joined: make(chan struct{}), stop: make(chan struct{})}
+	n.unwelcome.init(n.log, time.Now)
 	if err := n.open(); err != nil {
 		n.Close()
 		return nil, fmt.Errorf("godlm: %w", err)

@@ -55,16 +55,7 @@ func (h *fromMember) operator(c *link.Conn, m *proto.Msg) error {
 }
 
 // counts is how often hosts were not let in, by reason.
-func (h *hosts) counts() map[string]int {
-	w := &h.refused
-	w.Lock()
-	defer w.Unlock()
-	n := map[string]int{}
-	for why, count := range w.n {
-		n[why] = count
-	}
-	return n
-}
+func (h *hosts) counts() map[string]int { return h.node().unwelcome.snapshot() }
 
 // AskStatus asks the agent of a runtime directory for its Report.
 func AskStatus(path string) (*Report, error) {

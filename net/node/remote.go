@@ -75,7 +75,7 @@ func (t *peers) admit(fd int) {
 			}
 			t.streams.byID[of] = c
 		},
-		Failed: func(from string, err error) { n.log.Warn("connection refused", "from", from, "error", err) },
+		Failed: n.notLetIn,
 	})
 }
 
@@ -135,16 +135,17 @@ func (h *toMaster) Broken(c *link.Conn, err error) {
 	t := h.t
 	t.mu.Lock()
 	x := t.byID[h.id]
-	current := x != nil && x.out == c
-	if current {
-		x.pause = backoff(x.pause, dialFirst, remoteLast)
-	}
-	t.mu.Unlock()
-	if !current {
+	if x == nil || x.out != c {
+		t.mu.Unlock()
 		return
 	}
-	t.n.log.Debug("stream to a process of another host", "proc", h.id, "error", err)
-	t.n.clock.after(x.pause, func() {
+	x.pause = backoff(x.pause, dialFirst, remoteLast)
+	pause, addr := x.pause, x.addr
+	t.mu.Unlock()
+	if !t.n.unwelcome.tell(addr.String(), err) {
+		t.n.log.Debug("stream to a process of another host", "proc", h.id, "error", err)
+	}
+	t.n.clock.after(pause, func() {
 		t.connect(x)
 		t.n.loop.Flush()
 	})

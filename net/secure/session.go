@@ -28,6 +28,8 @@ const (
 	// maxPlain is the most that one record carries.
 	maxPlain = maxRecord - tagSize
 	maxName  = 64
+	// handshakeSize is that of a record of the handshake: a public key and a tag.
+	handshakeSize = 32 + tagSize
 )
 
 // Reasons in an answer.
@@ -177,16 +179,20 @@ func appendRecord(b, record []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(record))), record...)
 }
 
-// record takes a whole record off the front of in; nil if there is none yet.
-func (s *Session) record(from int) (record []byte, next int) {
+// record takes a whole record off the front of in; nil if there is none yet. size, if
+// not 0, is the only one that is allowed: who has proven nothing gets no memory.
+func (s *Session) record(from, size int) (record []byte, next int, err error) {
 	if len(s.in) < from+2 {
-		return nil, 0
+		return nil, 0, nil
 	}
 	n := int(binary.BigEndian.Uint16(s.in[from:]))
-	if len(s.in) < from+2+n {
-		return nil, 0
+	if size != 0 && n != size {
+		return nil, 0, ErrProtocol
 	}
-	return s.in[from+2 : from+2+n], from + 2 + n
+	if len(s.in) < from+2+n {
+		return nil, 0, nil
+	}
+	return s.in[from+2 : from+2+n], from + 2 + n, nil
 }
 
 func (s *Session) drop(n int) { s.in = s.in[:copy(s.in, s.in[n:])] }
@@ -214,9 +220,9 @@ func (s *Session) takeHello(out []byte) ([]byte, bool, error) {
 	if name := s.in[head : head+size]; string(name) != s.cfg.Cluster {
 		return append(out, 1, reasonCluster), false, fmt.Errorf("%w: %q, not %q", ErrCluster, name, s.cfg.Cluster)
 	}
-	record, next := s.record(head + size)
+	record, next, err := s.record(head+size, handshakeSize)
 	if record == nil {
-		return out, false, nil
+		return out, false, err
 	}
 	if err := s.handshake(s.in[:head+size]); err != nil {
 		return out, false, err
@@ -248,9 +254,9 @@ func (s *Session) takeAnswer(out []byte) ([]byte, bool, error) {
 	default:
 		return out, false, ErrProtocol
 	}
-	record, next := s.record(1)
+	record, next, err := s.record(1, handshakeSize)
 	if record == nil {
-		return out, false, nil
+		return out, false, err
 	}
 	_, send, recv, err := s.hs.ReadMessage(nil, record)
 	if err != nil || send == nil {
@@ -276,22 +282,26 @@ func refusal(reason byte) error {
 	return ErrProtocol
 }
 
+// takeRecord takes data, or the empty record that confirms. Later ones are not empty:
+// each brings who reads it on.
 func (s *Session) takeRecord(plain []byte) ([]byte, bool, error) {
-	record, next := s.record(0)
+	size := 0
+	if s.stage == wantConfirm {
+		size = tagSize
+	}
+	record, next, err := s.record(0, size)
 	if record == nil {
-		return plain, false, nil
+		return plain, false, err
 	}
 	was := len(plain)
-	plain, err := s.recv.Decrypt(plain, nil, record)
-	if err != nil {
+	plain, err = s.recv.Decrypt(plain, nil, record)
+	switch {
+	case err != nil:
 		return plain[:was], false, ErrKey
+	case s.stage != wantConfirm && len(plain) == was:
+		return plain, false, ErrProtocol
 	}
-	if s.stage == wantConfirm {
-		if len(plain) != was {
-			return plain[:was], false, ErrProtocol
-		}
-		s.stage = ready
-	}
+	s.stage = ready
 	s.drop(next)
 	return plain, true, nil
 }
