@@ -229,14 +229,7 @@ func (c *Conn) takeRemote(fd int) {
 		return
 	}
 	c.more = n == len(*b) || c.hup.Load()
-	r.coverMu.Lock()
-	plain, out, err := r.cover.Feed((*b)[:n])
-	r.coverMu.Unlock()
-	if len(out) > 0 {
-		c.mu.Lock()
-		r.raw = append(r.raw, out...)
-		c.mu.Unlock()
-	}
+	plain, out, err := c.uncover((*b)[:n])
 	c.hold(plain)
 	if err != nil {
 		r.fault = err
@@ -244,6 +237,26 @@ func (c *Conn) takeRemote(fd int) {
 	if len(out) > 0 || c.hasResume() {
 		c.touch()
 	}
+}
+
+// uncover takes the cover off. What the cover has to say goes out before anything that
+// another thread covers as soon as that is possible. reading is held.
+func (c *Conn) uncover(b []byte) (plain, out []byte, err error) {
+	r := c.rem
+	r.coverMu.Lock()
+	proven := r.cover.Ready() // only here it becomes so
+	if proven {
+		defer r.coverMu.Unlock()
+		return r.cover.Feed(b)
+	}
+	r.coverMu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.coverMu.Lock()
+	defer r.coverMu.Unlock()
+	plain, out, err = r.cover.Feed(b)
+	r.raw = append(r.raw, out...)
+	return plain, out, err
 }
 
 func (c *Conn) hasResume() bool {

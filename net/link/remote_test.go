@@ -25,6 +25,7 @@ type far struct {
 	cond *sync.Cond
 	dial func(c *Conn) // opener only
 	sent uint64
+	why  []error // its sockets broke
 }
 
 func newFar(t *testing.T, want uint64) *far {
@@ -54,10 +55,25 @@ func (f *far) Closed(_ *Conn, err error) {
 	close(f.done)
 }
 
-func (f *far) Broken(c *Conn, _ error) {
+func (f *far) Broken(c *Conn, err error) {
+	f.mu.Lock()
+	f.why = append(f.why, err)
+	f.mu.Unlock()
 	if f.dial != nil {
 		go f.dial(c)
 	}
+}
+
+// broke is how often a socket broke for a reason; nil: for any.
+func (f *far) broke(why error) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, err := range f.why {
+		if why == nil || errors.Is(err, why) {
+			n++
+		}
+	}
+	return n
 }
 
 // hosts are two loops with a listening socket at the second.
@@ -130,9 +146,11 @@ func newHosts(t *testing.T, at *far) *hosts {
 	return h
 }
 
-func (h *hosts) dial(t *testing.T, key byte) func(*Conn) {
+func (h *hosts) dial(t *testing.T, key byte) func(*Conn) { return h.dialAt(t, key, h.listen.Addr()) }
+
+func (h *hosts) dialAt(t *testing.T, key byte, addr netip.AddrPort) func(*Conn) {
 	return func(c *Conn) {
-		fd, err := DialTCP(netip.Addr{}, h.listen.Addr())
+		fd, err := DialTCP(netip.Addr{}, addr)
 		if err != nil {
 			t.Error(err)
 			return
@@ -196,11 +214,55 @@ func TestStreamOutlivesSockets(t *testing.T) {
 	}
 }
 
+// last is the number of the last message that has come.
+func (f *far) last() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.got
+}
+
 // cut breaks the present socket as a network does.
 func cut(c *Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fd >= 0 {
 		_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
+	}
+}
+
+// However many threads send while a stream proves itself, the proof goes first.
+func TestProofGoesFirst(t *testing.T) {
+	for range 30 {
+		const count = 500
+		at, from := newFar(t, count), newFar(t, 1)
+		h := newHosts(t, at)
+		c := h.a.NewRemote(from)
+		h.dial(t, 1)(c)
+		stop := make(chan struct{})
+		var flushers sync.WaitGroup
+		for range 2 {
+			flushers.Add(1)
+			go func() {
+				defer flushers.Done()
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						c.touch()
+						h.a.Flush()
+					}
+				}
+			}()
+		}
+		for i := uint64(1); i <= count; i++ {
+			c.Send(&proto.Msg{Kind: proto.KQueued, Arrival: i})
+		}
+		until(t, "all is there, or the stream has broken", func() bool { return at.last() == count || from.broke(nil) > 0 })
+		close(stop)
+		flushers.Wait()
+		if from.broke(nil) > 0 {
+			t.Fatalf("%v", from.why)
+		}
 	}
 }

@@ -30,7 +30,7 @@ const greetTime = 5 * time.Second
 
 // Why a stranger was turned away.
 var (
-	ErrStranger = errors.New("not a godlm host")
+	ErrStranger = errors.New("it does not begin like a godlm host")
 	ErrSlow     = errors.New("it does not say in time who it is")
 	ErrCrowd    = errors.New("too many at once do not say who they are")
 )

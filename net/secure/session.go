@@ -293,15 +293,14 @@ func (s *Session) takeRecord(plain []byte) ([]byte, bool, error) {
 	if record == nil {
 		return plain, false, err
 	}
-	was := len(plain)
-	plain, err = s.recv.Decrypt(plain, nil, record)
+	all, err := s.recv.Decrypt(plain, nil, record)
 	switch {
 	case err != nil:
-		return plain[:was], false, ErrKey
-	case s.stage != wantConfirm && len(plain) == was:
+		return plain, false, ErrKey
+	case s.stage != wantConfirm && len(all) == len(plain):
 		return plain, false, ErrProtocol
 	}
 	s.stage = ready
 	s.drop(next)
-	return plain, true, nil
+	return all, true, nil
 }

@@ -192,6 +192,37 @@ func TestTampering(t *testing.T) {
 	}
 }
 
+// What came before a bad record, in the same piece, counts; what comes after does not.
+func TestBadBehindGoodRecords(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		bad  func(*Session) []byte
+		want error
+	}{
+		{"changed", func(s *Session) []byte {
+			b := seal(t, s, []byte("three"))
+			b[2] ^= 1
+			return b
+		}, ErrKey},
+		{"empty", func(s *Session) []byte { // by who has the key: it would keep its reader busy with nothing
+			b, err := s.seal(nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}, ErrProtocol},
+	} {
+		w := connect(t, 1<<20)
+		wire := append(seal(t, w.open, []byte("one")), seal(t, w.open, []byte("two"))...)
+		wire = append(wire, c.bad(w.open)...)
+		wire = append(wire, seal(t, w.open, []byte("four"))...)
+		plain, _, err := w.accept.Feed(wire)
+		if string(plain) != "onetwo" || !errors.Is(err, c.want) {
+			t.Errorf("%s: %q, %v", c.what, plain, err)
+		}
+	}
+}
+
 // Whatever comes, memory is bounded by a record and what was fed at once.
 func TestMemory(t *testing.T) {
 	w := connect(t, 1<<20)
