@@ -31,8 +31,12 @@ type program struct {
 	notices chan process.Notice
 }
 
+func newSink() *program {
+	return &program{done: make(chan process.Completion, 1000), notices: make(chan process.Notice, 1000)}
+}
+
 func newProgram(dir string, timeout time.Duration) (*program, error) {
-	p := &program{done: make(chan process.Completion, 1000), notices: make(chan process.Notice, 1000)}
+	p := newSink()
 	log := slog.New(slog.DiscardHandler)
 	if os.Getenv("GODLM_LOG") == "debug" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("pid", os.Getpid())

@@ -51,7 +51,11 @@ func (u *unwelcome) tell(peer string, err error) bool {
 		if errors.Is(err, known) {
 			due, silent := u.count(peer, known.Error())
 			if due {
-				u.log.Warn("no connection between hosts", "peer", peer, "reason", err, "unlogged", silent)
+				log := u.log
+				if silent > 0 {
+					log = log.With("unlogged", silent)
+				}
+				log.Warn("no connection between hosts", "peer", peer, "reason", err)
 			}
 			return true
 		}
