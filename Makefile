@@ -42,7 +42,7 @@ COMPLETIONS := bash-completion/completions/godlm zsh/site-functions/_godlm fish/
 C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
 TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
 
-.PHONY: all demo check bench lint race asan fuzz install uninstall clean test-go test-c test-lib test-python
+.PHONY: all lab demo check bench lint race asan fuzz install uninstall clean test-go test-c test-lib test-python test-netns
 
 all: $(B)/libgodlm.so $(B)/godlm
 
@@ -67,18 +67,31 @@ $(B)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADERS) $(B)/libgodlm.so
 	@mkdir -p $(B)/tests
 	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B) -Wl,--as-needed -lgodlm -lpthread -ldl -Wl,-rpath,$(CURDIR)/$(B)
 
+# The programs of tests with several hosts.
+$(B)/lab/player: tests/lab/player/player.c $(HEADERS) $(B)/libgodlm.so
+	@mkdir -p $(B)/lab
+	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B) -Wl,--as-needed -lgodlm -Wl,-rpath,$(CURDIR)/$(B)
+
+lab: all $(B)/lab/player
+
 demo: all
 	@CC="$(CC)" examples/demo/run.sh
 
-check: lint test-go test-lib test-c test-python
+check: lint test-go test-lib test-c test-python test-netns
 
 lint:
 	@bad=$$(gofmt -l core net cgo cmd tests); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
+GO_TESTS = $$($(GO) list ./tests/... | grep -v tests/netns)
+
 test-go:
-	$(GO) test ./core/... ./net/... ./cmd/... ./tests/...
+	$(GO) test ./core/... ./net/... ./cmd/... $(GO_TESTS)
+
+# By itself: hosts that get no processor for a second are taken for dead.
+test-netns: lab
+	$(GO) test -count=1 ./tests/netns
 
 test-lib: all
 	@CC="$(CC)" tests/lib/run.sh
@@ -95,7 +108,7 @@ bench: all
 	@CC="$(CC)" tests/bench/run.sh
 
 race:
-	$(GO) test -race ./core/... ./net/... ./cmd/... ./tests/...
+	$(GO) test -race ./core/... ./net/... ./cmd/... $(GO_TESTS)
 
 asan:
 	$(MAKE) B=$(B)/asan CFLAGS="-g -O1 -fsanitize=address -fno-omit-frame-pointer" \

@@ -1,0 +1,107 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// inside marks the process that Main has started.
+const inside = "GODLM_LAB_INSIDE"
+
+// Main runs a program's work in namespaces of its own, in a copy of this process, and
+// ends with its exit status. Where the machine does not allow that, missing says what is
+// missing, and labs can be made on loopback addresses only.
+func Main(work func(missing error) int) {
+	if os.Getenv(inside) != "" && os.Getpid() == 1 {
+		os.Exit(work(settle()))
+	}
+	self, err := os.Executable()
+	if err != nil {
+		os.Exit(work(err))
+	}
+	c := exec.Command(self, os.Args[1:]...)
+	c.Env = append(os.Environ(), inside+"=1")
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	c.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if os.Geteuid() != 0 {
+		c.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	// The signal at this process's death comes at the end of the thread that has started
+	// the copy.
+	runtime.LockOSThread()
+	if err := c.Start(); err != nil {
+		os.Exit(work(fmt.Errorf("namespaces for pids, mounts and networks: %w", err)))
+	}
+	var ended *exec.ExitError
+	switch err := c.Wait(); {
+	case err == nil:
+		os.Exit(0)
+	case errors.As(err, &ended) && ended.ExitCode() >= 0:
+		os.Exit(ended.ExitCode())
+	default:
+		_, _ = fmt.Fprintln(os.Stderr, "lab:", err) // nobody else is left to be told
+		os.Exit(1)
+	}
+}
+
+// settle makes the new namespaces usable, and finds out whether they are good for a lab.
+func settle() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keep mounts to itself: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	w := newWire(1)
+	n, err := newNet(w, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.close(), n.close())
+}
+
+// Root is the directory of the repository.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, no := os.Stat(filepath.Join(dir, "go.mod")); no == nil {
+			return dir, nil
+		}
+		if dir == "/" {
+			err = errors.New("the repository was not found above the working directory")
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "", err
+}
+
+// Build makes the programs that a lab runs. Call it once, before Main's namespaces if
+// the compiler should need the network.
+func Build() error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	c := exec.Command("make", "-s", "-C", root, "lab")
+	for _, e := range os.Environ() {
+		if len(e) < 4 || e[:4] != "MAKE" && (len(e) < 5 || e[:5] != "MFLAG") {
+			c.Env = append(c.Env, e)
+		}
+	}
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("make lab: %w\n%s", err, out)
+	}
+	return nil
+}

@@ -1,0 +1,8 @@
+// Package netns tests several hosts as real processes in network namespaces: agents and
+// C programs, whose links are cut, split, made one-way or lossy, and which are killed,
+// stopped and started again. What is expected does not depend on how fast things go: who
+// was told what, in which order by the one clock that all hosts of a machine share.
+//
+// Package lab makes the hosts. Where the machine does not allow that the tests skip, and
+// in CI (the environment variable CI) they fail.
+package netns
