@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -17,6 +18,9 @@ type network struct {
 	do   chan func()
 	link netlink.Link // the lab's side
 }
+
+// links counts those of all labs, whose names are different.
+var links atomic.Int64
 
 // addrOf is a host's address.
 func addrOf(host int) net.IP { return net.IPv4(10, 77, 0, byte(host+1)) }
@@ -41,9 +45,8 @@ func newNet(w *Wire, host int) (*network, error) {
 	if err := <-made; err != nil {
 		return nil, fmt.Errorf("a network namespace: %w", err)
 	}
-	name := fmt.Sprint("p", host)
 	here := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: name, TxQLen: 1000},
+		LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprint("p", links.Add(1)), TxQLen: 1000},
 		PeerName:  "eth0", PeerHardwareAddr: macOf(host), PeerNamespace: netlink.NsPid(thread),
 	}
 	n.link = here

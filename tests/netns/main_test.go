@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	lease   = time.Second
+	lease   = 3 * time.Second
 	suspect = 600 * time.Millisecond
 )
 

@@ -1,0 +1,223 @@
+package netns
+
+import (
+	"testing"
+
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/tests/lab"
+)
+
+// lineOf is what a host's agent knows of another.
+func lineOf(t *testing.T, at, of *lab.Host) (line struct {
+	ID    string
+	Birth uint32
+	Vote  string
+}) {
+	t.Helper()
+	r, err := at.Report()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range r.Hosts {
+		if x.Name == of.Name {
+			line.ID, line.Birth, line.Vote = x.ID, x.Birth, x.Vote
+		}
+	}
+	return line
+}
+
+// TestPartition: of five hosts two are split off. They lose their locks before the
+// others have them, and get none; the others go on. Healed, the two are new members.
+func TestPartition(t *testing.T) {
+	for _, which := range []string{"with the leader", "without"} {
+		t.Run(which, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, 5)
+			first := l.Leader()
+			if which == "without" {
+				first = others(l, first, l.Coordinator())[0]
+			}
+			minority := []*lab.Host{first, others(l, first, l.Leader(), l.Coordinator())[0]}
+			majority := others(l, minority...)
+			holder, k := hold(t, minority[0], append(minority[1:], majority...)...)
+			cut, keeper := k[0], k[1]
+			own := join(t, majority[0]) // what the majority has, it keeps
+			own.want(dlm.Success)(own.Lock(0, mode.EX, dlm.ValB, "S"))
+			births := map[*lab.Host]uint32{}
+			for _, h := range minority {
+				births[h] = lineOf(t, majority[0], h).Birth
+			}
+
+			l.Wire.Split(minority[0].Index, minority[1].Index)
+			takesOver(t, l, holder, keeper)
+			l.Until("the minority's programs are told", func() bool { return cut.Lost.Load() != 0 })
+			cut.want(dlm.Lost)(cut.Convert(0, mode.PR, 0, lab.Value{}))
+			own.want(dlm.Success)(own.Use(0))
+			late, err := minority[1].NewPlayer()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := late.Send("join"); err != nil { // it has to wait for the majority
+				t.Fatal(err)
+			}
+			own.want(dlm.Success)(own.Convert(0, mode.EX, dlm.ValB, lab.Value{Version: 1}))
+
+			l.Wire.Heal()
+			l.AwaitMembers(l.Hosts...)
+			for _, h := range minority {
+				if b := lineOf(t, majority[0], h).Birth; b <= births[h] {
+					t.Errorf("host %s is back with birth %d, and had %d before", h.Name, b, births[h])
+				}
+			}
+			own.want(dlm.Success)(own.Use(0))
+			p := player{late, t}
+			p.want(dlm.Success)(p.Receive())
+			p.want(dlm.NotQueued)(p.Lock(0, mode.EX, dlm.NoQueue, "S"))
+			goesOn(t, keeper, 8, l.Hosts...)
+		})
+	}
+}
+
+// TestTwoHostsApart: two hosts cannot reach each other, and a third reaches both. Nobody
+// is granted what another has, and when the link is there again nothing hangs.
+func TestTwoHostsApart(t *testing.T) {
+	for _, which := range []string{"leader", "coordinator", "neither"} {
+		t.Run(which, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, 3)
+			x := choose(t, l, which)
+			y, z := others(l, x)[0], others(l, x)[1]
+			holder, k := hold(t, x, y, z)
+			l.Wire.Between(x.Index, y.Index, lab.Fault{Cut: true})
+			apart, third := k[0], k[1]
+			for _, p := range k {
+				if err := p.Send("cvt 0 6 4096 0 0"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// Whoever leads may remove the host that it does not hear; the third hears all.
+			l.Until("the three agree on who is a member, or wait", func() bool {
+				r, err := z.Report()
+				return err == nil && r.Member
+			})
+			used, err := holder.Use(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if used.Status == dlm.Success && (apart.Answered() || third.Answered()) {
+				for _, p := range k {
+					if p.Answered() {
+						if a, err := p.Receive(); err == nil && a.Granted() && a.End < used.Begin {
+							t.Fatalf("host %s was granted %v what %s still uses", p.Host.Name, a, x.Name)
+						}
+					}
+				}
+			}
+			l.Wire.Heal()
+			if used.Status == dlm.Success {
+				// It may be lost in this moment, too.
+				if _, err := holder.Unlock(0, 0, lab.Value{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// One after the other is granted, or has been told that all is lost.
+			left := map[player]bool{apart: true, third: true}
+			l.Until("both have an answer", func() bool {
+				for p := range left {
+					if p.Answered() {
+						a, err := p.Receive()
+						if err != nil {
+							t.Fatal(err)
+						}
+						delete(left, p)
+						if a.Granted() {
+							if _, err := p.Unlock(0, 0, lab.Value{}); err != nil {
+								t.Fatal(err)
+							}
+						} else if a.Status != dlm.Lost {
+							t.Fatalf("host %s: %v", p.Host.Name, a)
+						}
+					}
+				}
+				return len(left) == 0
+			})
+			l.AwaitMembers(l.Hosts...)
+			for _, h := range l.Hosts {
+				p := join(t, h)
+				p.want(dlm.Success)(p.Lock(0, mode.EX, 0, "R"))
+				p.want(dlm.Success)(p.Unlock(0, 0, lab.Value{}))
+			}
+		})
+	}
+}
+
+// TestStateLost: a host that has lost what it had written down comes back as another,
+// which has no vote of the one before, and votes again.
+func TestStateLost(t *testing.T) {
+	for _, which := range []string{"leader", "neither"} {
+		t.Run(which, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, 3)
+			x := choose(t, l, which)
+			rest := others(l, x)
+			holder, k := hold(t, x, rest...)
+			before := lineOf(t, rest[0], x)
+			x.Kill()
+			x.LoseState()
+			x.Reboot()
+			x.StartAgent()
+			_ = holder // dead with its host
+			k[0].want(dlm.SuccValNotValid)(k[0].Convert(0, mode.EX, dlm.ValB, lab.Value{}))
+			l.AwaitMembers(l.Hosts...)
+			l.Until("the new one votes", func() bool {
+				now := lineOf(t, rest[0], x)
+				return now.ID != before.ID && now.Vote == "voter"
+			})
+			goesOn(t, k[0], 8, l.Hosts...)
+			// Its vote counts: without another host it makes a majority.
+			rest[1].Kill()
+			k[0].want(dlm.Success)(k[0].Convert(0, mode.NL, 0, lab.Value{}))
+			p := join(t, x)
+			p.want(dlm.Success)(p.Lock(0, mode.EX, 0, "R"))
+		})
+	}
+}
+
+// TestAllRestart: all hosts end at once and start again, as after a loss of power or
+// without one. Nobody has kept the resource, so it is a new one; its tokens are not.
+func TestAllRestart(t *testing.T) {
+	for _, power := range []string{"reboot", "processes only"} {
+		t.Run(power, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, 3)
+			var last lab.Token
+			for round := range 3 {
+				for _, h := range l.Hosts {
+					p := join(t, h)
+					a := p.want(dlm.Success)(p.Lock(0, mode.EX, dlm.ValB, "R"))
+					if !last.Less(a.Token) {
+						t.Fatalf("round %d, host %s: token %v after %v", round, h.Name, a.Token, last)
+					}
+					if last = a.Token; h == l.Hosts[0] && a.Version != 0 {
+						t.Fatalf("round %d: the block of a new resource is %d", round, a.Version)
+					}
+					p.want(dlm.Success)(p.Convert(0, mode.NL, dlm.ValB, lab.Value{Version: last.Number + 1}))
+				}
+				for _, h := range l.Hosts {
+					h.Freeze() // so that they end at once
+				}
+				for _, h := range l.Hosts {
+					h.Kill()
+				}
+				for _, h := range l.Hosts {
+					if power == "reboot" {
+						h.Reboot()
+					}
+					h.StartAgent()
+				}
+				l.AwaitMembers(l.Hosts...)
+			}
+		})
+	}
+}
