@@ -3,6 +3,7 @@ module github.com/godlm/godlm
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/cockroachdb/datadriven v1.0.3
 	github.com/flynn/noise v1.1.0
 	github.com/hashicorp/memberlist v0.7.0

@@ -1,0 +1,167 @@
+package netns
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/godlm/godlm/tests/lab"
+)
+
+// history is what all programs of a game were told, for each resource.
+type history struct {
+	sync.Mutex
+	holds map[int][]*held
+}
+
+// held is a time in which a program had a resource in EX, as far as it was told. Times
+// are of the one clock.
+type held struct {
+	by    string
+	grant lab.Answer // with what the value block was
+	uses  []lab.Answer
+	// wrote is what the conversion down was to write, at a time; ack is when that was
+	// answered. Without ack nobody knows whether it was done.
+	wrote   uint64
+	writing int64
+	ack     int64
+	// lost is when the program was told that all is lost, while it was running. 0: it
+	// was not told, or had been stopped.
+	lost int64
+}
+
+func newHistory() *history { return &history{holds: map[int][]*held{}} }
+
+func (h *history) add(resource int, x *held) {
+	h.Lock()
+	defer h.Unlock()
+	h.holds[resource] = append(h.holds[resource], x)
+}
+
+// check judges it.
+func (h *history) check() (faults []string) {
+	h.Lock()
+	defer h.Unlock()
+	for r, holds := range h.holds {
+		say := func(format string, args ...any) {
+			faults = append(faults, fmt.Sprintf("resource %d: ", r)+fmt.Sprintf(format, args...))
+		}
+		slices.SortFunc(holds, func(a, b *held) int {
+			switch {
+			case a.grant.Token.Less(b.grant.Token):
+				return -1
+			case b.grant.Token.Less(a.grant.Token):
+				return 1
+			}
+			return 0
+		})
+		exclusive(holds, say)
+		blocks(holds, say)
+		if !linearizable(holds) {
+			say("not linearizable: a block was called valid that was not the last written")
+		}
+	}
+	return faults
+}
+
+// exclusive: tokens grow as time does, and nobody goes on with what another was granted.
+// The holds are in the order of their tokens.
+func exclusive(holds []*held, say func(string, ...any)) {
+	for i := 1; i < len(holds); i++ {
+		a, b := holds[i-1], holds[i]
+		if a.grant.Token == b.grant.Token {
+			say("%s and %s have the same token: %v and %v", a.by, b.by, a.grant, b.grant)
+		}
+		if a.grant.Begin > b.grant.End {
+			say("%s was granted %v before %s asked and got a smaller token: %v", b.by, b.grant, a.by, a.grant)
+		}
+		for _, u := range a.uses {
+			if u.Begin > b.grant.End {
+				say("%s is told that it has the lock, %v after %s was granted it", a.by, time.Duration(u.Begin-b.grant.End), b.by)
+			}
+		}
+		if a.ack != 0 && a.writing > b.grant.End {
+			say("%s writes the block %v after %s was granted the lock", a.by, time.Duration(a.writing-b.grant.End), b.by)
+		}
+		if a.lost > b.grant.End {
+			say("%s is told that it has lost the lock %v after %s was granted it", a.by, time.Duration(a.lost-b.grant.End), b.by)
+		}
+	}
+}
+
+// blocks: who is told that the block is valid sees what the holder before has written,
+// and that one has come to write. What is called not valid was written once.
+func blocks(holds []*held, say func(string, ...any)) {
+	written := map[uint64]bool{0: true}
+	for i, x := range holds {
+		got := x.grant.Data
+		if !written[got] {
+			say("%s reads %#x, which nobody before has written", x.by, got)
+		}
+		if x.writing != 0 {
+			written[x.wrote] = true
+		}
+		if !x.grant.Valid() || i == 0 {
+			continue
+		}
+		switch last := holds[i-1]; {
+		case last.ack != 0 && got != last.wrote:
+			say("%s reads %#x as valid, and %s has written %#x", x.by, got, last.by, last.wrote)
+		case last.writing == 0:
+			say("%s reads %#x as valid, and %s had the lock before and never wrote", x.by, got, last.by)
+		case last.ack == 0 && got != last.wrote:
+			say("%s reads %#x as valid, and %s, which is gone, was writing %#x", x.by, got, last.by, last.wrote)
+		}
+	}
+}
+
+// step is an operation on a value block.
+type step struct {
+	write bool
+	valid bool
+	data  uint64
+}
+
+// block is a value block as its readers can know it.
+type block struct {
+	data  uint64
+	doubt bool
+}
+
+// register is the model: a read that is called valid gives what was written last, and
+// none comes between one that is called not valid and the next write.
+var register = porcupine.Model{
+	Init: func() any { return block{} },
+	Step: func(state, input, _ any) (bool, any) {
+		b, s := state.(block), input.(step)
+		switch {
+		case s.write:
+			return true, block{data: s.data}
+		case s.valid:
+			return !b.doubt && b.data == s.data, b
+		default:
+			return true, block{doubt: true}
+		}
+	},
+	Equal: func(a, b any) bool { return a == b },
+}
+
+func linearizable(holds []*held) bool {
+	var ops []porcupine.Operation
+	for i, x := range holds {
+		ops = append(ops, porcupine.Operation{
+			ClientId: i, Input: step{valid: x.grant.Valid(), data: x.grant.Data}, Call: x.grant.Begin, Return: x.grant.End,
+		})
+		if x.writing != 0 {
+			end := cmp.Or(x.ack, math.MaxInt64)
+			ops = append(ops, porcupine.Operation{ClientId: i, Input: step{write: true, data: x.wrote}, Call: x.writing, Return: end})
+		}
+	}
+	// Unknown is no proof of a fault; the order of tokens has been looked at as well.
+	return porcupine.CheckOperationsTimeout(register, ops, 20*time.Second) != porcupine.Illegal
+}
