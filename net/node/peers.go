@@ -196,7 +196,7 @@ func (t *peers) connect(x *peer) {
 	}
 	if ask {
 		t.self.where(x.id)
-		t.retry(x, placeAgain)
+		t.n.clock.after(placeAgain, func() { t.askAgain(x) })
 		return
 	}
 	defer n.holdForks()()
@@ -228,6 +228,18 @@ func (t *peers) connect(x *peer) {
 	pause := x.pause
 	t.mu.Unlock()
 	t.retry(x, pause)
+}
+
+// askAgain asks once more where a process is, unless that was answered: place connects
+// then.
+func (t *peers) askAgain(x *peer) {
+	t.mu.Lock()
+	placed := x.placed
+	t.mu.Unlock()
+	if !placed {
+		t.connect(x)
+		t.n.loop.Flush()
+	}
 }
 
 // retry connects later.

@@ -243,3 +243,16 @@ func TestHostFrozen(t *testing.T) {
 		})
 	}
 }
+
+// TestNeighbours: programs of one host go on with each other's locks, for longer than it
+// takes to ask once more where a process is.
+func TestNeighbours(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 3)
+	a, b := join(t, l.Hosts[1]), join(t, l.Hosts[1])
+	a.want(dlm.Success)(a.Lock(0, mode.NL, 0, "R"))
+	for begin := time.Now(); time.Since(begin) < 2*time.Second; {
+		b.want(dlm.Success)(b.Lock(0, mode.EX, dlm.ValB, "R"))
+		b.want(dlm.Success)(b.Unlock(0, 0, lab.Value{}))
+	}
+}
