@@ -91,7 +91,7 @@ test-go:
 
 # By itself: hosts that get no processor for a second are taken for dead.
 test-netns: lab
-	$(GO) test -count=1 ./tests/netns
+	$(GO) test -count=1 -parallel 5 ./tests/netns
 
 test-lib: all
 	@CC="$(CC)" tests/lib/run.sh

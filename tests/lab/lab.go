@@ -337,6 +337,12 @@ func (h *Host) KillAgent() {
 	<-h.agent.ended
 }
 
+// EndAgent ends the agent cleanly.
+func (h *Host) EndAgent() {
+	h.signal(unix.SIGTERM, h.agent)
+	<-h.agent.ended
+}
+
 // StopAgent sends SIGSTOP to the agent, ContinueAgent SIGCONT.
 func (h *Host) StopAgent() { h.signal(unix.SIGSTOP, h.agent) }
 

@@ -9,24 +9,35 @@ import (
 	"github.com/godlm/godlm/tests/lab"
 )
 
+// kinds are the faults of a game.
+var kinds = []string{
+	"cut", "silent", "deaf", "pair", "lossy", "flapping", "partition",
+	"kill", "two killed", "restart", "leave", "agent killed", "agent stopped", "freeze", "two frozen",
+}
+
 // strike lets one fault happen to hosts that are less than half, and ends it when it has
 // had its effect.
 func (g *game) strike(luck *rand.Rand, fault string) {
 	g.t.Helper()
 	order := luck.Perm(len(g.l.Hosts))
 	some := []*lab.Host{g.l.Hosts[order[0]]}
-	if fault == "partition" || strings.HasSuffix(fault, "+") && len(order) > 3 {
+	if (fault == "partition" || strings.HasPrefix(fault, "two ")) && len(order) > 3 {
 		some = append(some, g.l.Hosts[order[1]])
 	}
 	rest := others(g.l, some...)
-	x := some[0]
 	g.t.Logf("%s: host %s", fault, names(some))
-	switch strings.TrimRight(fault, "+") {
+	switch x := some[0]; fault {
+	case "kill", "two killed", "restart", "leave", "agent killed", "agent stopped", "freeze", "two frozen":
+		g.strikeHost(fault, some, rest)
 	case "cut":
 		x.Cut()
 		g.removed(rest, some)
 	case "partition":
-		g.l.Wire.Split(some[0].Index, some[1].Index)
+		var split []int
+		for _, h := range some {
+			split = append(split, h.Index)
+		}
+		g.l.Wire.Split(split...)
 		g.removed(rest, some)
 	case "silent", "deaf":
 		for _, r := range rest {
@@ -46,7 +57,25 @@ func (g *game) strike(luck *rand.Rand, fault string) {
 			g.l.Wire.Between(x.Index, r.Index, lab.Fault{Loss: 0.1, Delay: time.Millisecond, Jitter: 5 * time.Millisecond})
 		}
 		g.while(lease)
-	case "kill":
+	case "flapping":
+		for range 8 {
+			x.Cut()
+			g.while(time.Duration(luck.Int64N(int64(suspect))))
+			g.l.Wire.Heal()
+			g.while(time.Duration(luck.Int64N(int64(suspect / 2))))
+		}
+	default:
+		g.t.Fatalf("no fault is called %q", fault)
+	}
+	g.l.Wire.Heal()
+}
+
+// strikeHost is strike for processes.
+func (g *game) strikeHost(fault string, some, rest []*lab.Host) {
+	g.t.Helper()
+	x := some[0]
+	switch fault {
+	case "kill", "two killed":
 		for _, h := range some {
 			defer g.down(h)()
 			h.Kill()
@@ -55,22 +84,30 @@ func (g *game) strike(luck *rand.Rand, fault string) {
 		for _, h := range some {
 			h.StartAgent()
 		}
+	case "restart": // before anybody may have noticed
+		defer g.down(x)()
+		x.Kill()
+		x.StartAgent()
+	case "leave": // programs of the host go on without it
+		x.EndAgent()
+		x.StartAgent()
 	case "agent killed":
 		x.KillAgent()
 		x.StartAgent() // it waits for the role that one of the programs has now
 	case "agent stopped":
 		x.StopAgent()
-		g.removed(rest, some)
+		g.while(lease + suspect) // without effect if another has the role
 		x.ContinueAgent()
-	case "freeze":
-		g.stopped(x)
-		x.Freeze()
+	case "freeze", "two frozen":
+		for _, h := range some {
+			g.stopped(h)
+			h.Freeze()
+		}
 		g.removed(rest, some)
-		x.Thaw()
-	default:
-		g.t.Fatalf("no fault is called %q", fault)
+		for _, h := range some {
+			h.Thaw()
+		}
 	}
-	g.l.Wire.Heal()
 }
 
 func names(hosts []*lab.Host) (s string) {

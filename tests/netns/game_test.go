@@ -276,23 +276,34 @@ func (b *bank) write(account, balance [2]int, token [2]lab.Token) {
 	}
 }
 
+// TestMoney plays games with every fault at least once. Further rounds are games of
+// chance.
 func TestMoney(t *testing.T) {
-	for round := range *rounds {
-		for _, c := range []struct {
-			hosts  int
-			faults []string
-		}{
-			{3, []string{"cut", "kill"}},
-			{3, []string{"silent", "agent killed", "pair"}},
-			{3, []string{"freeze", "lossy"}},
-			{5, []string{"partition", "agent stopped"}},
-			{5, []string{"kill+", "deaf"}},
-		} {
-			s := *seed + uint64(round)
-			t.Run(fmt.Sprintf("%d hosts/%s/%d", c.hosts, strings.Join(c.faults, ", "), s), func(t *testing.T) {
-				t.Parallel()
-				play(t, c.hosts, s, c.faults...)
-			})
+	for _, c := range []struct {
+		hosts  int
+		faults []string
+	}{
+		{3, []string{"cut", "kill", "flapping"}},
+		{3, []string{"silent", "agent killed", "pair"}},
+		{3, []string{"freeze", "lossy", "restart"}},
+		{5, []string{"partition", "agent stopped", "leave"}},
+		{5, []string{"two killed", "deaf", "two frozen"}},
+	} {
+		t.Run(fmt.Sprintf("%d hosts/%s", c.hosts, strings.Join(c.faults, ", ")), func(t *testing.T) {
+			t.Parallel()
+			play(t, c.hosts, *seed, c.faults...)
+		})
+	}
+	for round := 1; round < *rounds; round++ {
+		luck := rand.New(rand.NewPCG(*seed, uint64(round)))
+		hosts := 3 + 2*luck.IntN(2)
+		var faults []string
+		for range 4 {
+			faults = append(faults, kinds[luck.IntN(len(kinds))])
 		}
+		t.Run(fmt.Sprintf("round %d, %d hosts/%s", round, hosts, strings.Join(faults, ", ")), func(t *testing.T) {
+			t.Parallel()
+			play(t, hosts, *seed+uint64(round), faults...)
+		})
 	}
 }

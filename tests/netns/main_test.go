@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	lease   = 3 * time.Second
+	lease   = time.Second
 	suspect = 600 * time.Millisecond
 )
 
