@@ -104,7 +104,7 @@ test-c: all $(C_TESTS)
 test-python: all
 	@tests/python/run.sh
 
-bench: all
+bench: lab
 	@CC="$(CC)" tests/bench/run.sh
 
 race:

@@ -9,3 +9,8 @@ trap 'rm -rf "$dir"' EXIT
 GODLM_DIR=$dir build/bench/pairs "$@"
 go test -run - -bench 'LocalPair' -benchmem ./core/process | grep -E '^Benchmark' |
 	awk '{ print "Go allocations per local lock+unlock, by the Go benchmark: " $(NF-1) }'
+# How long others wait when a program or a host is lost; FAILOVER has the options of a
+# longer run.
+go build -o build/bench/failover ./tests/bench/failover
+# shellcheck disable=SC2086 # they are words
+build/bench/failover ${FAILOVER:--runs 3 -lease 1s -suspect 600ms}

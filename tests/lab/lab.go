@@ -337,6 +337,16 @@ func (h *Host) KillAgent() {
 	<-h.agent.ended
 }
 
+// AgentEnded reports whether the host's agent is gone.
+func (h *Host) AgentEnded() bool {
+	select {
+	case <-h.agent.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // EndAgent ends the agent cleanly.
 func (h *Host) EndAgent() {
 	h.signal(unix.SIGTERM, h.agent)

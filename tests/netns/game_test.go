@@ -55,6 +55,7 @@ type seat struct {
 	done  atomic.Int64 // transfers
 	lost  atomic.Int64 // tellers that were told that all is lost
 	ended atomic.Int64 // that were killed
+	shut  atomic.Int64 // that could not join
 	mu    sync.Mutex   // held while there can be no teller: the host is down
 	// stopped: the teller at work has been stopped once, so it may be told late.
 	stopped atomic.Bool
@@ -63,6 +64,7 @@ type seat struct {
 var (
 	errLost = errors.New("all locks are lost")
 	errOver = errors.New("the game is over")
+	errShut = errors.New("the host was removed when the program wanted to join")
 )
 
 // play plays a game in which the faults come one after the other.
@@ -121,12 +123,14 @@ func (g *game) fault(format string, args ...any) {
 
 // judge looks at all that has happened.
 func (g *game) judge() {
-	total, transfers, lost, ended := 0, int64(0), int64(0), int64(0)
+	var total int
+	var transfers, lost, ended, shut int64
 	for _, b := range g.bank.balance {
 		total += b
 	}
 	for _, s := range g.seats {
-		transfers, lost, ended = transfers+s.done.Load(), lost+s.lost.Load(), ended+s.ended.Load()
+		transfers += s.done.Load()
+		lost, ended, shut = lost+s.lost.Load(), ended+s.ended.Load(), shut+s.shut.Load()
 	}
 	if total != accounts*funds {
 		g.fault("%d units, not %d", total, accounts*funds)
@@ -142,8 +146,8 @@ func (g *game) judge() {
 	for _, f := range append(g.errors.list, g.history.check()...) {
 		g.t.Error(f)
 	}
-	g.t.Logf("%d transfers, %d refused by the bank; %d tellers lost their locks, %d were killed; %d blocks in doubt; %d frames carried, %d lost",
-		transfers, g.bank.fenced, lost, ended, doubts, g.l.Wire.Carried.Load(), g.l.Wire.Lost.Load())
+	g.t.Logf("%d transfers, %d refused by the bank; %d tellers lost their locks, %d were killed, %d could not join; %d blocks in doubt; %d frames carried, %d lost",
+		transfers, g.bank.fenced, lost, ended, shut, doubts, g.l.Wire.Carried.Load(), g.l.Wire.Lost.Load())
 }
 
 // work has a teller at the seat until the game is over.
@@ -162,6 +166,8 @@ func (s *seat) work() {
 		switch {
 		case errors.Is(err, errLost):
 			s.lost.Add(1)
+		case errors.Is(err, errShut):
+			s.shut.Add(1)
 		case errors.Is(err, lab.ErrEnded):
 			s.ended.Add(1)
 			if how := p.Ended(); how != "signal: killed" {
@@ -190,8 +196,11 @@ func status(a lab.Answer, err error) error {
 
 // teller is one program's life.
 func (s *seat) teller(p *lab.Player) error {
-	if err := status(p.Join()); err != nil {
-		return err
+	switch a, err := p.Join(); {
+	case err == nil && a.Status == dlm.ENoSys:
+		return errShut
+	case status(a, err) != nil:
+		return status(a, err)
 	}
 	for i := range accounts {
 		if err := status(p.Lock(i, mode.NL, 0, fmt.Sprint("account", i))); err != nil {
@@ -221,8 +230,8 @@ func (s *seat) transfer(p *lab.Player) (err error) {
 			if errors.Is(err, errLost) && !s.stopped.Load() {
 				x.lost = p.Lost.Load()
 			}
-			if x.ack != 0 {
-				x.lost = 0 // it had given it back before
+			if x.writing != 0 {
+				x.lost = 0 // it was giving it back: others may have it before it is told
 			}
 			s.g.history.add([2]int{a, b}[i], x)
 		}
