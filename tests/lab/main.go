@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -16,12 +17,16 @@ import (
 // inside marks the process that Main has started.
 const inside = "GODLM_LAB_INSIDE"
 
-// Main runs a program's work in namespaces of its own, in a copy of this process, and
-// ends with its exit status. Where the machine does not allow that, missing says what is
+// Main builds the programs that a lab runs, and runs a program's work in namespaces of
+// its own, in a copy of this process. It ends with its exit status. Where the machine does not allow that, missing says what is
 // missing, and labs can be made on loopback addresses only.
 func Main(work func(missing error) int) {
 	if os.Getenv(inside) != "" && os.Getpid() == 1 {
 		os.Exit(work(settle()))
+	}
+	if err := build(); err != nil { // here, since a compiler's downloads need the machine's network
+		_, _ = fmt.Fprintln(os.Stderr, "lab:", err)
+		os.Exit(1)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -95,16 +100,15 @@ func Root() (string, error) {
 	return "", err
 }
 
-// Build makes the programs that a lab runs. Call it once, before Main's namespaces if
-// the compiler should need the network.
-func Build() error {
+// build makes the programs that a lab runs. What an outer make has said is not for it.
+func build() error {
 	root, err := Root()
 	if err != nil {
 		return err
 	}
 	c := exec.Command("make", "-s", "-C", root, "lab")
 	for _, e := range os.Environ() {
-		if len(e) < 4 || e[:4] != "MAKE" && (len(e) < 5 || e[:5] != "MFLAG") {
+		if !strings.HasPrefix(e, "MAKE") && !strings.HasPrefix(e, "MFLAGS") {
 			c.Env = append(c.Env, e)
 		}
 	}

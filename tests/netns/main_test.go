@@ -2,7 +2,6 @@ package netns
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -22,12 +21,6 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	lab.Main(func(err error) int {
 		missing = err
-		if err == nil {
-			if err := lab.Build(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-		}
 		return m.Run()
 	})
 }

@@ -27,9 +27,6 @@ func main() {
 	lab.Main(func(missing error) int {
 		r := &reporter{}
 		defer r.end()
-		if err := lab.Build(); err != nil {
-			r.Fatalf("%v", err)
-		}
 		if missing != nil {
 			r.Logf("hosts on loopback addresses, since there are no network namespaces: %v", missing)
 			*loopback = true
