@@ -4,8 +4,10 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -209,8 +211,13 @@ func TestStreamOutlivesSockets(t *testing.T) {
 	}
 	h.b.Flush()
 	<-from.done
-	if n := c.Unacknowledged(); n > 2*ackEvery {
-		t.Errorf("%d bytes are kept", n)
+	// A socket that was cut at the end has taken the latest acknowledgement with it; the next
+	// one brings it.
+	for end := time.Now().Add(patience); c.Unacknowledged() > 2*ackEvery; {
+		if time.Now().After(end) {
+			t.Fatalf("%d bytes are kept", c.Unacknowledged())
+		}
+		runtime.Gosched()
 	}
 }
 
