@@ -148,10 +148,37 @@ func godlmgo_open() (st C.int32_t) {
 	}
 	cluster, err := node.ClusterFrom(setting)
 	if err != nil {
+		err = config.Blame(getenv, err)
 		logger().Error("cannot join", "error", err)
 		return C.int32_t(dlm.ENoSys)
 	}
-	n, err := node.Open(node.Config{
+	n, err := open(cluster)
+	for limit := time.Now().Add(removedTime); errors.Is(err, node.ErrRemoved) && time.Now().Before(limit); {
+		time.Sleep(removedPause) // it comes back as a new member
+		n, err = open(cluster)
+	}
+	if err != nil {
+		logger().Error("cannot join", "error", err)
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+			return C.int32_t(dlm.InsfMem)
+		}
+		return C.int32_t(dlm.ENoSys)
+	}
+	joinPersistent.Store(setting("GODLM_JOIN_PERSISTENT") == "1")
+	C.godlm_set_epoll(C.int(n.EpollFD()))
+	current.Store(n)
+	return 0
+}
+
+// removedTime is how long a join goes on while this host is being removed from the cluster,
+// removedPause the time between two attempts.
+const (
+	removedTime  = 10 * time.Second
+	removedPause = 200 * time.Millisecond
+)
+
+func open(cluster *node.Cluster) (*node.Node, error) {
+	return node.Open(node.Config{
 		Getenv:       setting,
 		Cluster:      cluster,
 		Sink:         sink{},
@@ -164,17 +191,6 @@ func godlmgo_open() (st C.int32_t) {
 		Leave:        leaveTime * 4 / 5,
 		Log:          logger(),
 	})
-	if err != nil {
-		logger().Error("cannot join", "error", err)
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
-			return C.int32_t(dlm.InsfMem)
-		}
-		return C.int32_t(dlm.ENoSys)
-	}
-	joinPersistent.Store(setting("GODLM_JOIN_PERSISTENT") == "1")
-	C.godlm_set_epoll(C.int(n.EpollFD()))
-	current.Store(n)
-	return 0
 }
 
 func holdForks() (done func()) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/godlm/godlm/core/process"
 	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/net/config"
 	"github.com/godlm/godlm/net/node"
 )
 
@@ -35,7 +36,7 @@ func newAgent(o *options) *cobra.Command {
 			}
 			cluster, err := node.ClusterFrom(env)
 			if err != nil {
-				return &exit{exitError, err}
+				return &exit{exitError, config.Blame(o.getenv, err)}
 			}
 			return serve(node.Config{
 				Getenv: env, Cluster: cluster, Central: env("GODLM_MASTER") == "agent",
@@ -65,7 +66,7 @@ func serve(cfg node.Config) error {
 		switch {
 		case errors.Is(err, context.Canceled):
 			return nil
-		case err != nil && !errors.Is(err, node.ErrRefused):
+		case err != nil && !errors.Is(err, node.ErrRefused) && !errors.Is(err, node.ErrRemoved):
 			return &exit{exitError, err}
 		case err == nil:
 			notify("READY=1")

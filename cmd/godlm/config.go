@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"github.com/spf13/cobra"
@@ -39,7 +38,7 @@ func newConfig(o *options) *cobra.Command {
 				return o.getenv(name)
 			}
 			if _, err := node.ClusterFrom(with); err != nil {
-				return &exit{exitError, fmt.Errorf("%s: %w", path, err)}
+				return &exit{exitError, config.BlameFile(path, err)}
 			}
 			return printf(c.OutOrStdout(), "%s is right and sets %d values\n", path, len(values))
 		},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godlm/godlm/core/host"
+	"github.com/godlm/godlm/net/config"
 	"github.com/godlm/godlm/net/node"
 )
 
@@ -20,7 +21,7 @@ func (o *options) hosts(path string) (*node.Report, error) {
 	}
 	cluster, err := node.ClusterFrom(env)
 	if err != nil {
-		return nil, &exit{exitError, err}
+		return nil, &exit{exitError, config.Blame(o.getenv, err)}
 	}
 	if cluster == nil {
 		return nil, nil

@@ -82,7 +82,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.PersistentFlags().StringVar(&o.cluster, "cluster", "", "name of the cluster (default $GODLM_CLUSTER, else \"default\")")
-	root.AddCommand(newAgent(o), newMembers(o), newStatus(o), newEvict(o), newConfig(o))
+	root.AddCommand(newAgent(o), newMembers(o), newStatus(o), newEvict(o), newConfig(o), newKey())
 	return root
 }
 

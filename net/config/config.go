@@ -136,11 +136,26 @@ func (f *file) values() (out map[string]string, key string, err error) {
 
 // lineOf is the line on which a key of the file's top level is set.
 func lineOf(b []byte, key string) int {
-	at := regexp.MustCompile(`(?m)^[ \t]*["']?` + regexp.QuoteMeta(key) + `["']?[ \t]*=`).FindIndex(b)
+	line, _ := find(b, key)
+	return line
+}
+
+// find is that line, and whether there is one.
+func find(b []byte, key string) (line int, there bool) {
+	return match(b, `["']?`+regexp.QuoteMeta(key)+`["']?[ \t]*=`)
+}
+
+// table is the line on which a table begins.
+func table(b []byte, key string) (line int, there bool) {
+	return match(b, `\[`+regexp.QuoteMeta(key)+`\]`)
+}
+
+func match(b []byte, what string) (line int, there bool) {
+	at := regexp.MustCompile(`(?m)^[ \t]*` + what).FindIndex(b)
 	if at == nil {
-		return 1
+		return 1, false
 	}
-	return 1 + bytes.Count(b[:at[0]], []byte("\n"))
+	return 1 + bytes.Count(b[:at[0]], []byte("\n")), true
 }
 
 // Path is the file that the environment asks for, and whether it must be there.

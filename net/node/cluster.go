@@ -25,7 +25,7 @@ type Cluster struct {
 	// Lease is how long a host goes on without an answer of the majority; 0: 5 s.
 	Lease time.Duration
 	// Suspect is how long the leader waits for a silent host before it removes it;
-	// 0: 3 s.
+	// 0: 3 s, or three fifths of the lease if that is less.
 	Suspect time.Duration
 	// Probe is the interval of gossip's probes; 0: 1 s.
 	Probe time.Duration
@@ -63,7 +63,7 @@ func (c *Cluster) lease() time.Duration {
 
 func (c *Cluster) suspect() time.Duration {
 	if c.Suspect == 0 {
-		return defaultSuspect
+		return min(defaultSuspect, c.lease()*3/5)
 	}
 	return c.Suspect
 }

@@ -76,7 +76,7 @@ func (w *hostWorld) Former() bool { return (*role)(w).someLive() }
 // Lost implements host.World.
 func (w *hostWorld) Lost(why string) {
 	n := w.n
-	n.clock.after(0, func() { n.refused(why) })
+	n.clock.after(0, func() { n.removed(why) })
 }
 
 // Left implements host.World.

@@ -147,7 +147,12 @@ func (n *Node) listen(id proto.ProcID) error {
 
 // refused takes a refusal by the agent or another process: this process is out.
 // It ends for the others, so that they can go on.
-func (n *Node) refused(why string) {
+func (n *Node) refused(why string) { n.lose(why, ErrRefused) }
+
+// removed takes the news that this host is not a member any more.
+func (n *Node) removed(why string) { n.lose(why, ErrRemoved) }
+
+func (n *Node) lose(why string, reason error) {
 	known := n.me.Load() != 0
 	if known {
 		n.proc.Deny() // before anybody else finds that it is lost, and goes on
@@ -156,7 +161,7 @@ func (n *Node) refused(why string) {
 		return
 	}
 	if !known {
-		n.endJoin(fmt.Errorf("join %s: %w: %s", n.dir.Path(), ErrRefused, why))
+		n.endJoin(fmt.Errorf("join %s: %w: %s", n.dir.Path(), reason, why))
 		return
 	}
 	n.log.Error("declared dead; all locks are lost", "reason", why)

@@ -28,6 +28,9 @@ var (
 	ErrNoAgent = errors.New("the agent does not answer")
 	// ErrRefused: the agent does not take this process.
 	ErrRefused = errors.New("refused by the agent")
+	// ErrRemoved: this host was removed from the cluster while this process joined. It can
+	// try again.
+	ErrRemoved = errors.New("this host is just being removed from the cluster")
 	// ErrOpen: this process has a node in this directory already.
 	ErrOpen = errors.New("already open in this process")
 )

@@ -299,7 +299,7 @@ func (r *role) dropMembers() {
 			m.conn.Send(&proto.Msg{Kind: proto.KReject, Text: why})
 		}
 		if uint64(id) == r.n.me.Load() {
-			r.n.clock.after(0, func() { r.n.refused(why) })
+			r.n.clock.after(0, func() { r.n.removed(why) })
 		}
 		delete(r.members, id)
 	}

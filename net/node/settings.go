@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/godlm/godlm/net/config"
 	"github.com/godlm/godlm/net/rundir"
 	"github.com/godlm/godlm/net/secure"
 )
@@ -27,7 +28,7 @@ func ClusterFrom(getenv func(string) string) (*Cluster, error) {
 	if getenv("GODLM_VOTERS") == "" {
 		for _, name := range [...]string{"GODLM_BIND", "GODLM_ADVERTISE", "GODLM_KEY_FILE", "GODLM_STATE_DIR"} {
 			if getenv(name) != "" {
-				return nil, fmt.Errorf("%s is set, but there are no voters (GODLM_VOTERS, or [voters] in the configuration file)", name)
+				return nil, wrong(name, errors.New("it is set, but there are no voters (GODLM_VOTERS, or [voters] in the configuration file)"))
 			}
 		}
 		return nil, nil
@@ -38,6 +39,9 @@ func ClusterFrom(getenv func(string) string) (*Cluster, error) {
 	}
 	return c, nil
 }
+
+// wrong blames a setting.
+func wrong(name string, err error) error { return &config.SettingError{Name: name, Err: err} }
 
 func clusterFrom(getenv func(string) string) (c *Cluster, err error) {
 	c = &Cluster{Host: getenv("GODLM_HOST")}
@@ -58,15 +62,15 @@ func clusterFrom(getenv func(string) string) (c *Cluster, err error) {
 	}
 	if path := getenv("GODLM_KEY_FILE"); path != "" {
 		if c.Key, err = secure.LoadKey(path); err != nil {
-			return nil, err
+			return nil, wrong("GODLM_KEY_FILE", err)
 		}
 	} else if !c.loopback() {
-		return nil, errors.New("hosts beyond this machine need a key: make a key file and set key_file (GODLM_KEY_FILE)")
+		return nil, wrong("GODLM_VOTERS", errors.New("hosts beyond this machine need a key: make one (godlm key FILE) and set key_file (GODLM_KEY_FILE)"))
 	}
 	if c.Lease, err = readTime(getenv, "GODLM_LEASE_MS", defaultLease, time.Second, time.Hour); err != nil {
 		return nil, err
 	}
-	if c.Suspect, err = readTime(getenv, "GODLM_SUSPECT_MS", defaultSuspect, 500*time.Millisecond, time.Hour); err != nil {
+	if c.Suspect, err = readTime(getenv, "GODLM_SUSPECT_MS", c.suspect(), 500*time.Millisecond, time.Hour); err != nil {
 		return nil, err
 	}
 	if c.Probe, err = readTime(getenv, "GODLM_PROBE_MS", defaultProbe, 100*time.Millisecond, time.Minute); err != nil {
@@ -76,7 +80,10 @@ func clusterFrom(getenv func(string) string) (c *Cluster, err error) {
 		c.StateDir = stateDir(getenv, c.Name)
 	}
 	if !filepath.IsAbs(c.StateDir) {
-		return nil, fmt.Errorf("state_dir %q is no absolute path", c.StateDir)
+		return nil, wrong("GODLM_STATE_DIR", fmt.Errorf("%q is no absolute path", c.StateDir))
+	}
+	if c.Suspect > c.Lease {
+		return nil, wrong("GODLM_SUSPECT_MS", fmt.Errorf("%v is longer than the lease, %v: a silent host would be waited for longer than it can have anything", c.Suspect, c.Lease))
 	}
 	return c, nil
 }
@@ -87,15 +94,21 @@ func readVoters(s string) (out []Voter, err error) {
 	for _, item := range strings.Split(s, ",") {
 		name, addr, ok := strings.Cut(strings.TrimSpace(item), "=")
 		if !ok || !validHost(name) {
-			return nil, fmt.Errorf("voter %q is not name=address, with a name of 1 to 64 letters, digits, '-', '_' and '.'", item)
+			return nil, wrong("GODLM_VOTERS", fmt.Errorf("voter %q is not name=address, with a name of 1 to 64 letters, digits, '-', '_' and '.'", item))
 		}
+		bad := func(err error) error { return &config.SettingError{Name: "GODLM_VOTERS", Item: name, Err: err} }
 		if seen[name] {
-			return nil, fmt.Errorf("voter %s is there twice", name)
+			return nil, bad(fmt.Errorf("voter %s is there twice", name))
 		}
 		seen[name] = true
 		v := Voter{Name: name}
 		if v.Addr, err = resolve(addr); err != nil {
-			return nil, fmt.Errorf("voter %s: %w", name, err)
+			return nil, bad(fmt.Errorf("voter %s: %w", name, err))
+		}
+		for _, other := range out {
+			if other.Addr == v.Addr {
+				return nil, bad(fmt.Errorf("voters %s and %s have the same address, %s", other.Name, name, v.Addr))
+			}
 		}
 		out = append(out, v)
 	}
@@ -116,7 +129,7 @@ func validHost(name string) bool {
 
 func (c *Cluster) readAddresses(getenv func(string) string) (err error) {
 	if !validHost(c.Host) {
-		return fmt.Errorf("host name %q: 1 to 64 letters, digits, '-', '_' and '.'", c.Host)
+		return wrong("GODLM_HOST", fmt.Errorf("host name %q: 1 to 64 letters, digits, '-', '_' and '.'", c.Host))
 	}
 	for _, v := range c.Voters {
 		if v.Name == c.Host {
@@ -126,22 +139,30 @@ func (c *Cluster) readAddresses(getenv func(string) string) (err error) {
 	}
 	if s := getenv("GODLM_BIND"); s != "" {
 		if c.Bind, err = resolve(s); err != nil {
-			return fmt.Errorf("bind: %w", err)
+			return wrong("GODLM_BIND", err)
 		}
 	}
 	if s := getenv("GODLM_ADVERTISE"); s != "" {
 		if c.Advertise, err = resolve(s); err != nil {
-			return fmt.Errorf("advertise: %w", err)
+			return wrong("GODLM_ADVERTISE", err)
 		}
 	}
 	if !c.Bind.IsValid() {
-		return fmt.Errorf("host %s is none of the voters, so it needs an address: set bind (GODLM_BIND)", c.Host)
+		return wrong("GODLM_VOTERS", fmt.Errorf("host %s is none of them, so it needs an address: set bind (GODLM_BIND)", c.Host))
 	}
 	if !c.Advertise.IsValid() {
 		c.Advertise = c.Bind
 	}
 	if c.Advertise.Addr().IsUnspecified() {
-		return fmt.Errorf("the others cannot reach %s: set advertise (GODLM_ADVERTISE)", c.Advertise)
+		return wrong("GODLM_BIND", fmt.Errorf("the others cannot reach %s: set advertise (GODLM_ADVERTISE)", c.Advertise))
+	}
+	if c.Bind.Port() == 65535 || c.Advertise.Port() == 65535 {
+		return wrong("GODLM_BIND", errors.New("gossip needs the port above that of the streams, so that is 65534 at most"))
+	}
+	for _, v := range c.Voters {
+		if v.Name == c.Host && v.Addr != c.Advertise {
+			return wrong("GODLM_ADVERTISE", fmt.Errorf("this host advertises %s, but among the voters it has %s", c.Advertise, v.Addr))
+		}
 	}
 	return nil
 }
@@ -158,7 +179,9 @@ func (c *Cluster) loopback() bool {
 
 // resolve reads an address with or without a port. Names are looked up.
 func resolve(s string) (netip.AddrPort, error) {
-	if a, err := netip.ParseAddrPort(s); err == nil {
+	if a, err := netip.ParseAddrPort(s); err == nil && a.Port() == 0 {
+		return a, fmt.Errorf("%q has no port from 1 to 65535", s)
+	} else if err == nil {
 		return a, nil
 	}
 	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
@@ -189,7 +212,7 @@ func readTime(getenv func(string) string, name string, usual, least, most time.D
 	if d := time.Duration(ms) * time.Millisecond; err == nil && d >= least && d <= most {
 		return d, nil
 	}
-	return 0, fmt.Errorf("%s is %q: milliseconds from %d to %d", name, s, least.Milliseconds(), most.Milliseconds())
+	return 0, wrong(name, fmt.Errorf("%q is no number of milliseconds from %d to %d", s, least.Milliseconds(), most.Milliseconds()))
 }
 
 // stateDir is where the log of views is if nothing says so.
