@@ -78,7 +78,7 @@ type Conn struct {
 	out     []byte
 	now     []byte // being written
 	nowAt   int
-	size    int // bytes in out and in now from nowAt, and of a remote's that are not acknowledged
+	size    int // bytes in out and in now from nowAt
 
 	rem *remote // to another host; else nil
 }
@@ -385,6 +385,9 @@ func (c *Conn) parse() bool {
 		return false
 	}
 	b, err := c.frame()
+	if err == nil && b != nil && c.rem != nil && c.throttle && c.deaf() {
+		err = ErrDeaf
+	}
 	if err == nil && b != nil {
 		c.msg.Made = 0
 		if err = proto.Parse(b, &c.msg); err != nil {

@@ -55,7 +55,17 @@ const (
 	ackSize    = headerSize + 1 + 8
 	// ackEvery is how many bytes are handled between two acknowledgements.
 	ackEvery = 64 << 10
+	// sealAtOnce is how many bytes are covered before some are written.
+	sealAtOnce = 256 << 10
 )
+
+// maxKept bounds what an accepted stream has sent and its peer has not acknowledged, in
+// bytes, which tests lower. Who reads acknowledges what it has handled, so only one that
+// breaks the rules comes there.
+var maxKept = 64 << 20
+
+// ErrDeaf: the peer does not take, or does not say that it has taken, what it is sent.
+var ErrDeaf = errors.New("the other side does not read what it is sent")
 
 // ErrUnknown: the peer does not know the stream any more.
 var ErrUnknown = errors.New("the other side has ended this stream")
@@ -175,19 +185,35 @@ func (r *remote) forget(got uint64) error {
 	return nil
 }
 
-// count sets the size that back-pressure goes by. mu is held.
+// count sets the size that back-pressure goes by. What is sent and not acknowledged is no
+// part of it: who does not read does not hear of acknowledgements either. mu is held.
 func (c *Conn) count() {
 	c.size = len(c.out) + len(c.now) - c.nowAt
-	if c.rem != nil {
-		c.size += len(c.rem.kept)
-	}
 }
 
-// Unacknowledged is how many bytes wait to be sent or acknowledged.
+// Unacknowledged is how many bytes of messages wait to be sent or acknowledged.
 func (c *Conn) Unacknowledged() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.size
+	n := len(c.out)
+	if c.rem != nil {
+		n += len(c.rem.kept)
+	}
+	return n
+}
+
+// Acknowledged is how many bytes of messages the peer has said that it has handled.
+func (c *Conn) Acknowledged() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rem.sent - uint64(len(c.rem.kept))
+}
+
+// deaf reports whether the peer asks on and on and says of nothing that it has it.
+func (c *Conn) deaf() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.rem.kept) > maxKept
 }
 
 // detach lets go of the socket. mu and reading are held.
@@ -302,14 +328,9 @@ func (c *Conn) control() error {
 		case b[0] == ctlAck && len(b) == ackSize-headerSize:
 			c.mu.Lock()
 			err := c.rem.forget(binary.BigEndian.Uint64(b[1:]))
-			c.count()
-			resume := c.stalled.Load() && c.size <= maxOut/2
 			c.mu.Unlock()
 			if err != nil {
 				return err
-			}
-			if resume {
-				go c.loop.resume(c)
 			}
 		case b[0] == ctlUnknown:
 			return ErrUnknown
@@ -400,12 +421,20 @@ func (c *Conn) load() (bool, error) {
 		r.ctl = r.ctl[:0]
 	}
 	if r.up && len(c.out) > 0 {
-		if c.now, err = r.cover.Seal(c.now, c.out); err != nil {
+		some := c.out[:min(len(c.out), sealAtOnce)]
+		if c.now, err = r.cover.Seal(c.now, some); err != nil {
 			return false, err
 		}
-		r.kept = append(r.kept, c.out...)
-		r.sent += uint64(len(c.out))
-		c.out = c.out[:0]
+		r.kept = append(r.kept, some...)
+		r.sent += uint64(len(some))
+		switch {
+		case len(some) < len(c.out):
+			c.out = c.out[len(some):]
+		case cap(c.out) > keepOut:
+			c.out = nil
+		default:
+			c.out = c.out[:0]
+		}
 	}
 	c.count()
 	return len(c.now) > 0, nil

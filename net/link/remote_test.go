@@ -28,6 +28,8 @@ type far struct {
 	dial func(c *Conn) // opener only
 	sent uint64
 	why  []error // its sockets broke
+	// answer, if set, takes the messages instead.
+	answer func(c *Conn, m *proto.Msg)
 }
 
 func newFar(t *testing.T, want uint64) *far {
@@ -36,7 +38,11 @@ func newFar(t *testing.T, want uint64) *far {
 	return f
 }
 
-func (f *far) Message(_ *Conn, m *proto.Msg) error {
+func (f *far) Message(c *Conn, m *proto.Msg) error {
+	if f.answer != nil {
+		f.answer(c, m)
+		return nil
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if m.Arrival != f.got+1 {
