@@ -19,6 +19,7 @@ var kinds = []string{
 // had its effect.
 func (g *game) strike(luck *rand.Rand, fault string) {
 	g.t.Helper()
+	fault = strings.TrimSuffix(fault, " and")
 	order := luck.Perm(len(g.l.Hosts))
 	some := []*lab.Host{g.l.Hosts[order[0]]}
 	if (fault == "partition" || strings.HasPrefix(fault, "two ")) && len(order) > 3 {

@@ -17,7 +17,12 @@ import (
 type history struct {
 	sync.Mutex
 	holds map[int][]*held
+	// kept are the times in which programs had locks on all resources.
+	kept []span
 }
+
+// span is a time.
+type span struct{ from, to int64 }
 
 // held is a time in which a program had a resource in EX, as far as it was told. Times
 // are of the one clock.
@@ -30,6 +35,9 @@ type held struct {
 	wrote   uint64
 	writing int64
 	ack     int64
+	// fresh: nobody has kept the resource for a time, and this is the first to have it
+	// after that: it is a new one.
+	fresh *span
 	// lost is when the program was told that all is lost, while it was running. 0: it
 	// was not told, or had been stopped.
 	lost int64
@@ -41,6 +49,28 @@ func (h *history) add(resource int, x *held) {
 	h.Lock()
 	defer h.Unlock()
 	h.holds[resource] = append(h.holds[resource], x)
+}
+
+// keep notes that a program had locks on all resources.
+func (h *history) keep(from, to int64) {
+	h.Lock()
+	defer h.Unlock()
+	h.kept = append(h.kept, span{from, to})
+}
+
+// gaps are the times in which nobody kept the resources.
+func (h *history) gaps() (out []span) {
+	slices.SortFunc(h.kept, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	until := int64(math.MaxInt64)
+	for _, k := range h.kept {
+		if k.from > until {
+			out = append(out, span{until, k.from})
+		}
+		if until == math.MaxInt64 || k.to > until {
+			until = k.to
+		}
+	}
+	return out
 }
 
 // check judges it.
@@ -60,6 +90,11 @@ func (h *history) check() (faults []string) {
 			}
 			return 0
 		})
+		for _, g := range h.gaps() {
+			if i := slices.IndexFunc(holds, func(x *held) bool { return x.grant.Begin > g.from }); i >= 0 {
+				holds[i].fresh = &g
+			}
+		}
 		exclusive(holds, say)
 		blocks(holds, say)
 		if !linearizable(holds) {
@@ -109,6 +144,9 @@ func blocks(holds []*held, say func(string, ...any)) {
 		if !x.grant.Valid() || i == 0 {
 			continue
 		}
+		if x.fresh != nil && got == 0 {
+			continue
+		}
 		switch last := holds[i-1]; {
 		case last.ack != 0 && got != last.wrote:
 			say("%s reads %#x as valid, and %s has written %#x", x.by, got, last.by, last.wrote)
@@ -154,6 +192,9 @@ var register = porcupine.Model{
 func linearizable(holds []*held) bool {
 	var ops []porcupine.Operation
 	for i, x := range holds {
+		if x.fresh != nil && x.grant.Valid() && x.grant.Data == 0 {
+			ops = append(ops, porcupine.Operation{ClientId: i, Input: step{write: true}, Call: x.fresh.from, Return: x.grant.End})
+		}
 		ops = append(ops, porcupine.Operation{
 			ClientId: i, Input: step{valid: x.grant.Valid(), data: x.grant.Data}, Call: x.grant.Begin, Return: x.grant.End,
 		})

@@ -28,40 +28,49 @@ func TestJudge(t *testing.T) {
 	for _, c := range []struct {
 		name, fault string
 		holds       []*held
+		kept        []span // by whom they are kept; nil: by somebody all the time
 	}{
-		{"one after the other", "", []*held{had("a", 1, 10, 0, 5), had("b", 2, 20, 5, 6)}},
-		{"what nobody has written", "nobody before has written", []*held{had("a", 1, 10, 0, 5), had("b", 2, 20, 9, 6)}},
-		{"an old value", "has written 0x5", []*held{had("a", 1, 10, 0, 5), had("b", 2, 20, 0, 6)}},
-		{"an old value in doubt", "", []*held{had("a", 1, 10, 0, 5), change(had("b", 2, 20, 0, 6), unsure)}},
-		{"a token that goes back", "smaller token", []*held{had("a", 2, 10, 0, 5), had("b", 1, 20, 5, 6)}},
-		{"a token given twice", "the same token", []*held{had("a", 1, 10, 0, 5), had("b", 1, 20, 5, 6)}},
+		{"one after the other", "", []*held{had("a", 1, 10, 0, 5), had("b", 2, 20, 5, 6)}, nil},
+		{"what nobody has written", "nobody before has written", []*held{had("a", 1, 10, 0, 5), had("b", 2, 20, 9, 6)}, nil},
+		{"an old value", "has written 0x5", []*held{had("a", 1, 10, 0, 5), had("b", 2, 20, 0, 6)}, nil},
+		{"an old value in doubt", "", []*held{had("a", 1, 10, 0, 5), change(had("b", 2, 20, 0, 6), unsure)}, nil},
+		{"a token that goes back", "smaller token", []*held{had("a", 2, 10, 0, 5), had("b", 1, 20, 5, 6)}, nil},
+		{"a token given twice", "the same token", []*held{had("a", 1, 10, 0, 5), had("b", 1, 20, 5, 6)}, nil},
 		{"use of another's lock", "is told that it has the lock", []*held{
 			change(had("a", 1, 10, 0, 5), func(x *held) { x.uses[0].Begin = 30; silent(x) }),
 			change(had("b", 2, 20, 0, 6), unsure),
-		}},
+		}, nil},
 		{"a write with another's lock", "writes the block", []*held{
 			change(had("a", 1, 10, 0, 5), func(x *held) { x.writing, x.ack = 40, 41 }),
 			change(had("b", 2, 20, 0, 6), unsure),
-		}},
+		}, nil},
 		{"told too late", "has lost the lock", []*held{
 			change(had("a", 1, 10, 0, 5), func(x *held) { silent(x); x.lost = 30 }),
 			change(had("b", 2, 20, 0, 6), unsure),
-		}},
+		}, nil},
 		{"told in time", "", []*held{
 			change(had("a", 1, 10, 0, 5), func(x *held) { silent(x); x.lost = 15 }),
 			change(had("b", 2, 20, 0, 6), unsure),
-		}},
-		{"valid after a holder that never wrote", "never wrote", []*held{change(had("a", 1, 10, 0, 5), silent), had("b", 2, 20, 0, 6)}},
-		{"a write without answer that was done", "", []*held{change(had("a", 1, 10, 0, 5), unanswered), had("b", 2, 20, 5, 6)}},
-		{"valid, and the write without answer was not done", "which is gone, was writing", []*held{change(had("a", 1, 10, 0, 5), unanswered), had("b", 2, 20, 0, 6)}},
+		}, nil},
+		{"valid after a holder that never wrote", "never wrote", []*held{change(had("a", 1, 10, 0, 5), silent), had("b", 2, 20, 0, 6)}, nil},
+		{"a write without answer that was done", "", []*held{change(had("a", 1, 10, 0, 5), unanswered), had("b", 2, 20, 5, 6)}, nil},
+		{"valid, and the write without answer was not done", "which is gone, was writing", []*held{change(had("a", 1, 10, 0, 5), unanswered), had("b", 2, 20, 0, 6)}, nil},
 		{"in doubt, and then not, without a write", "not linearizable", []*held{
 			had("a", 1, 10, 0, 5), change(had("b", 2, 20, 5, 6), func(x *held) { unsure(x); silent(x) }), had("c", 3, 30, 5, 7),
-		}},
+		}, nil},
+		{"a new resource, as nobody has kept it", "", []*held{had("a", 1, 10, 0, 5), had("b", 2, 30, 0, 6), had("c", 3, 40, 6, 7)},
+			[]span{{5, 20}, {25, 50}}},
+		{"an old value, and it was kept", "has written 0x5", []*held{had("a", 1, 10, 0, 5), had("b", 2, 30, 0, 6)}, []span{{5, 22}, {21, 50}}},
+		{"a new resource, and a later one keeps nothing", "has written 0x6",
+			[]*held{had("a", 1, 10, 0, 5), had("b", 2, 30, 0, 6), had("c", 3, 40, 0, 7)}, []span{{5, 20}, {25, 50}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHistory()
 			for _, x := range c.holds {
 				h.add(0, x)
+			}
+			for _, k := range c.kept {
+				h.keep(k.from, k.to)
 			}
 			faults := strings.Join(h.check(), "\n")
 			if c.fault == "" && faults != "" || !strings.Contains(faults, c.fault) {
