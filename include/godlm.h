@@ -22,8 +22,9 @@ int godlm_version(void);
 
 /*
  * Status of every call on locks after the lock manager has declared this process
- * gone although it still runs, for example because the program closed
- * descriptors that are not its own. All its locks are lost; others may hold them.
+ * gone although it still runs: the program has closed descriptors that are not its
+ * own, or its host has lost the others of the cluster for longer than its lease
+ * (godlm-cluster(7)). All its locks are lost; others may hold them.
  */
 #define GODLM_LOST ((dlm_status_t)100)
 
