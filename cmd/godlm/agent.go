@@ -46,7 +46,8 @@ func newAgent(o *options) *cobra.Command {
 	}
 }
 
-// again is the pause before an agent whose host was removed comes back as a new one.
+// again is the longest pause before an agent whose host was removed comes back as a new
+// one. Its vote is missing meanwhile.
 const again = time.Second
 
 // leaveTime is how long the other hosts have to take over what this one has.
@@ -85,7 +86,7 @@ func serve(cfg node.Config) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(again):
+		case <-time.After(min(again, cfg.Cluster.Lease/4)):
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/net/link"
+	"github.com/godlm/godlm/net/store"
 )
 
 // Pauses between attempts to find an agent.
@@ -90,6 +91,14 @@ func (n *Node) findAgent(pause time.Duration) bool {
 
 // failed ends Open; a process that has joined logs it and goes on trying.
 func (n *Node) failed(err error) (done bool) {
+	if errors.Is(err, store.ErrInUse) {
+		// The agent before is just ending: the kernel frees its locks one by one.
+		n.mu.Lock()
+		n.hindrance = err
+		n.mu.Unlock()
+		n.log.Debug("become the agent", "error", err)
+		return false
+	}
 	if n.me.Load() != 0 {
 		n.log.Error("find an agent", "error", err)
 		return false

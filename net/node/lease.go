@@ -37,7 +37,7 @@ func (n *Node) startLease(birth uint32) error {
 
 func (l *lease) close() error {
 	l.n.closeFD(l.file.FD())
-	return l.file.Close()
+	return l.file.Release()
 }
 
 // left is how long the lease goes on.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,8 +115,10 @@ type Node struct {
 	joined  chan struct{} // closed when the welcome is taken or joinErr is set
 	ended   bool          // joined is closed
 	joinErr error
-	stop    chan struct{} // closed by Close
-	seeking sync.WaitGroup
+	// hindrance is why this process could not become the agent last time.
+	hindrance error
+	stop      chan struct{} // closed by Close
+	seeking   sync.WaitGroup
 }
 
 // dirKey names a directory, whatever path leads there.
@@ -188,8 +191,25 @@ func (n *Node) open() error {
 	case <-n.joined:
 		return n.joinErr
 	case <-ctx.Done():
-		return fmt.Errorf("join %s: %w within %v; the agent is %s: %w", n.dir.Path(), ErrNoAgent, n.cfg.joinTimeout, describe(n.dir.AgentPid()), ctx.Err())
+		return n.tooLate(ctx.Err())
 	}
+}
+
+// tooLate says why nobody has welcomed this process in time.
+func (n *Node) tooLate(err error) error {
+	if r := n.role.Load(); r != nil && n.cfg.Cluster != nil {
+		r.mu.Lock()
+		stalls := r.host.Report().Stalls
+		r.mu.Unlock()
+		return fmt.Errorf("join %s: this host is no member of the cluster within %v: %s: %w", n.dir.Path(), n.cfg.joinTimeout, strings.Join(stalls, "; "), err)
+	}
+	n.mu.Lock()
+	hindrance := n.hindrance
+	n.mu.Unlock()
+	if hindrance != nil {
+		return fmt.Errorf("join %s: not within %v: %w: %w", n.dir.Path(), n.cfg.joinTimeout, hindrance, err)
+	}
+	return fmt.Errorf("join %s: %w within %v; the agent is %s: %w", n.dir.Path(), ErrNoAgent, n.cfg.joinTimeout, describe(n.dir.AgentPid()), err)
 }
 
 // enter opens the runtime directory, unless this process has it open already: a

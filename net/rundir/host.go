@@ -39,6 +39,10 @@ func (d *Dir) OpenHost(hook func(addr uintptr, n int)) (*HostFile, error) {
 // FD is the file's descriptor, for a forked child to close.
 func (f *HostFile) FD() int { return f.fd }
 
+// Release closes the file. The memory stays mapped: a thread that comes late may still
+// look at it.
+func (f *HostFile) Release() error { return closeFD(f.fd) }
+
 // Close lets go of the file.
 func (f *HostFile) Close() error { return errors.Join(f.Unmap(), closeFD(f.fd)) }
 
