@@ -237,6 +237,9 @@ func (c *Conn) Close() {
 	}
 	c.closed.Store(true)
 	c.out, c.now, c.nowAt, c.size = nil, nil, 0, 0
+	if c.rem != nil {
+		c.rem.kept, c.rem.ctl, c.rem.raw = nil, nil, nil
+	}
 	if c.ordered {
 		c.loop.unordered(c)
 	}

@@ -202,12 +202,8 @@ func (c *Conn) Unacknowledged() int {
 	return n
 }
 
-// Acknowledged is how many bytes of messages the peer has said that it has handled.
-func (c *Conn) Acknowledged() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.rem.sent - uint64(len(c.rem.kept))
-}
+// Stream names the stream that c is.
+func (c *Conn) Stream() StreamID { return c.rem.id }
 
 // deaf reports whether the peer asks on and on and says of nothing that it has it.
 func (c *Conn) deaf() bool {

@@ -50,30 +50,21 @@ type inside struct {
 	t    *testing.T
 	h    *testHost
 	log  *logBook
-	prog *program
-	done chan error // Open has returned
+	n    *Node
+	done chan error // its end, or that it has joined
 }
 
 // inside opens a node in the test's own process, without waiting for it to join.
 func (h *testHost) inside() *inside {
 	in := &inside{t: h.t, h: h, log: &logBook{}, done: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
-	over := make(chan struct{})
 	conf := h.conf
-	in.prog = newSink()
-	go func() {
-		defer close(over)
-		n, err := Open(Config{Dir: h.dir, Sink: in.prog, Cluster: &conf, Context: ctx,
-			Log: slog.New(slog.NewTextHandler(in.log, nil))})
-		in.prog.n = n
-		in.done <- err
-	}()
+	in.n = newNode(Config{Dir: h.dir, Sink: newSink(), Cluster: &conf, Context: ctx, Log: slog.New(slog.NewTextHandler(in.log, nil))})
+	go func() { in.done <- in.n.open() }()
 	h.t.Cleanup(func() {
 		cancel()
-		<-over
-		if in.prog.n != nil {
-			in.prog.n.Close()
-		}
+		<-in.done
+		in.n.Close()
 		if h.t.Failed() {
 			h.t.Logf("log of %s:\n%s", h.conf.Host, in.log.all.String())
 		}
@@ -100,6 +91,9 @@ type byHand struct {
 	s    *secure.Session
 	said []byte // all that went over the wire from here
 	in   []byte // frames that have come
+	got  uint64 // bytes of messages among what was taken of them
+
+	stream link.StreamID
 }
 
 // dialByHand connects and proves itself.
@@ -177,6 +171,7 @@ func (b *byHand) more() error {
 const (
 	byHandControl = 1 << 31
 	byHandResume  = 1
+	byHandAck     = 2
 )
 
 // resume says which stream this socket is of, and that nothing of it has come yet.
@@ -184,6 +179,12 @@ func (b *byHand) resume(id link.StreamID) {
 	f := binary.BigEndian.AppendUint32(nil, byHandControl|1+16+8)
 	f = append(append(f, byHandResume), id[:]...)
 	b.seal(binary.BigEndian.AppendUint64(f, 0))
+}
+
+// ack says that all messages that were heard are done with.
+func (b *byHand) ack() {
+	f := binary.BigEndian.AppendUint32(nil, byHandControl|1+8)
+	b.seal(binary.BigEndian.AppendUint64(append(f, byHandAck), b.got))
 }
 
 func (b *byHand) seal(plain []byte) {
@@ -219,6 +220,7 @@ func (b *byHand) hear() (m *proto.Msg, control []byte, err error) {
 				if head&byHandControl != 0 {
 					return nil, f, nil
 				}
+				b.got += uint64(4 + n)
 				m = &proto.Msg{}
 				return m, nil, proto.Parse(f, m)
 			}

@@ -18,11 +18,15 @@ const (
 	hostDialFirst = 20 * time.Millisecond
 	hostDialLast  = 500 * time.Millisecond
 	// raftBacklog is how many bytes may wait for a host before messages of the log,
-	// which can be lost, are not added; hostBacklog before it counts as one that does
-	// not read.
+	// which the log repeats, are not added.
 	raftBacklog = 1 << 20
-	hostBacklog = 64 << 20
+	// deafTime is how long a host is suspected that has not read what it was told.
+	deafTime = 10 * time.Second
 )
+
+// hostBacklog is how many bytes may wait for a host before it counts as one that does not
+// read, which tests lower.
+var hostBacklog = 64 << 20
 
 // hosts are the streams between this agent and those of other hosts. Each agent says
 // what it has to say on the streams that it has opened. The agent mutex guards it.
@@ -50,6 +54,7 @@ type hostOut struct {
 	next  time.Time
 	pause time.Duration
 	since time.Time // when it broke
+	deaf  time.Time // when it was given up; zero: it reads, or nobody suspects otherwise
 	// peer is the agent there that had introduced itself last when something was sent; 0:
 	// none had.
 	peer uint64
@@ -137,6 +142,10 @@ func (h *hosts) dial() {
 		if !o.dialn && !time.Now().Before(o.next) {
 			o.dial()
 		}
+		if !o.deaf.IsZero() && time.Since(o.deaf) > deafTime {
+			o.deaf = time.Time{}
+			o.each(func(id proto.HostID) { h.r.host.Suspect(id, false) })
+		}
 	}
 }
 
@@ -180,14 +189,39 @@ func (o *hostOut) Broken(c *link.Conn, err error) {
 func (o *hostOut) Closed(c *link.Conn, err error) {
 	o.h.r.later(func() {
 		if o.conn == c {
-			o.h.node().log.Debug("stream to a host ended", "addr", o.addr, "error", err)
-			o.open()
-			o.next = time.Now().Add(o.pause)
-			for id, a := range o.h.known {
-				if a == o.addr {
-					o.h.r.host.Broken(id)
-				}
-			}
+			o.h.node().log.Debug("stream to a host ended", "addr", o.addr, "stream", fmt.Sprintf("%x", c.Stream()), "error", err)
+			o.anew()
+		}
+	})
+}
+
+// anew begins another stream in place of one that has ended, with all that was under way.
+func (o *hostOut) anew() {
+	o.open()
+	o.next = time.Now().Add(o.pause)
+	o.each(o.h.r.host.Broken)
+}
+
+// each does something for each host that is there.
+func (o *hostOut) each(do func(proto.HostID)) {
+	for id, a := range o.h.known {
+		if a == o.addr {
+			do(id)
+		}
+	}
+}
+
+// giveUp ends the stream to a host that does not read. Nothing goes to it until it has
+// another, with which what matters is said anew: of a gap it would know nothing.
+func (o *hostOut) giveUp() {
+	c := o.conn
+	c.Close()
+	o.h.tell(o.addr.String(), link.ErrDeaf)
+	o.h.r.later(func() { // not within what the core is just doing
+		if o.conn == c {
+			o.deaf = time.Now()
+			o.each(func(id proto.HostID) { o.h.r.host.Suspect(id, true) })
+			o.anew()
 		}
 	})
 }
@@ -270,14 +304,13 @@ func (h *hosts) send(to proto.HostID, m *proto.Msg) {
 		return
 	}
 	o := h.to(addr)
-	limit := hostBacklog
-	if m.Kind == proto.KRaft {
-		limit = raftBacklog
+	switch wait := o.conn.Unacknowledged(); {
+	case m.Kind == proto.KRaft && wait > raftBacklog:
+	case wait > hostBacklog:
+		o.giveUp()
+	default:
+		o.conn.Send(m)
 	}
-	if o.conn.Unacknowledged() > limit {
-		return
-	}
-	o.conn.Send(m)
 }
 
 // Message implements link.Handler.
@@ -318,6 +351,7 @@ func (i *hostIn) intro(c *link.Conn, m *proto.Msg) error {
 		// What a dead agent has left in the network may come late: if that one lives, it
 		// comes again.
 		old.c.Close()
+		h.forget(old.c)
 	}
 	i.id, i.c = m.Host, c
 	h.in[m.Host] = i
@@ -332,7 +366,8 @@ func (i *hostIn) intro(c *link.Conn, m *proto.Msg) error {
 // succeeded: an agent has introduced itself. What its predecessor was sent is lost, and the
 // rest of that stream would be: what this one is told must not go there.
 func (h *hosts) succeeded(id proto.HostID, o *hostOut, agent uint64) {
-	if o.peer == agent {
+	if o.peer == agent { // it comes with another stream: what it has said on the one before may be lost
+		h.r.host.Broken(id)
 		return
 	}
 	o.peer = agent

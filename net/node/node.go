@@ -132,6 +132,15 @@ var (
 // Open enters the runtime directory and returns when an agent, perhaps this
 // process itself, has welcomed it.
 func Open(cfg Config) (*Node, error) {
+	n := newNode(cfg)
+	if err := n.open(); err != nil {
+		n.Close()
+		return nil, fmt.Errorf("godlm: %w", err)
+	}
+	return n, nil
+}
+
+func newNode(cfg Config) *Node {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -143,11 +152,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, log: cfg.Log, joined: make(chan struct{}), stop: make(chan struct{})}
 	n.unwelcome.init(n.log, time.Now)
-	if err := n.open(); err != nil {
-		n.Close()
-		return nil, fmt.Errorf("godlm: %w", err)
-	}
-	return n, nil
+	return n
 }
 
 func (n *Node) open() error {

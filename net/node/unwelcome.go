@@ -23,7 +23,7 @@ const (
 // network's own troubles.
 var unwelcomeReasons = [...]error{
 	secure.ErrKey, secure.ErrCluster, secure.ErrVersion, secure.ErrProtocol, errLease,
-	link.ErrStranger, link.ErrSlow, link.ErrCrowd,
+	link.ErrStranger, link.ErrSlow, link.ErrCrowd, link.ErrDeaf,
 }
 
 // unwelcome counts connections between hosts that were refused, here or by the other
