@@ -31,6 +31,7 @@ type several struct {
 	pace   int64                                         // how much of it a step takes
 	cut    map[way]bool                                  // nothing gets through
 	mails  []*mail                                       // between agents
+	states map[uint64]struct{}                           // that the hosts have been in
 	shaken bool                                          // since the last rest
 	later  []func()                                      // after the step under way
 	harm   struct{ cut, crash, wipe, suspend, mend int } // per ten thousand steps
@@ -215,6 +216,7 @@ func (s *sim) coordinator() *machine {
 // before anything else happens in them.
 func (s *sim) pass(d int64) {
 	s.time += d
+	s.lookHosts()
 	for _, m := range s.hosts {
 		if m.store != "" {
 			s.expire(m)

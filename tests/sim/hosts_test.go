@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -36,11 +37,13 @@ func TestHostSchedules(t *testing.T) {
 		return
 	}
 	var counts [countEnd]int
+	states := map[uint64]struct{}{}
 	steps, failed := 0, 0
 	for i := 0; i < *hostSchedules; i++ {
 		n := *first + uint64(i)
 		out := RunHosts(n, dir, false)
 		steps += out.Steps
+		maps.Copy(states, out.States)
 		for j, c := range out.Counts {
 			counts[j] += c
 		}
@@ -60,7 +63,7 @@ func TestHostSchedules(t *testing.T) {
 			t.Errorf("seed %d: %s", n, out.Failure)
 		}
 	}
-	fmt.Fprintf(os.Stderr, "%d schedules of several hosts, %d steps, %d failed\n%s", *hostSchedules, steps, failed, Report(&counts))
+	fmt.Fprintf(os.Stderr, "%d schedules of several hosts, %d steps, %d states of the hosts, %d failed\n%s", *hostSchedules, steps, len(states), failed, Report(&counts))
 }
 
 // TestHostReplay: a seed is a schedule, every time.

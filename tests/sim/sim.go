@@ -15,6 +15,7 @@ type Outcome struct {
 	Trace   []string
 	Counts  [countEnd]int
 	Steps   int
+	States  map[uint64]struct{} // of several hosts: in which the schedule has seen them
 }
 
 // failure ends a schedule.
@@ -157,6 +158,7 @@ func (s *sim) run() (out Outcome) {
 			out.Failure = fmt.Sprintf("panic: %v", x)
 		}
 		out.Trace, out.Counts, out.Steps = s.trace, s.counts, s.steps
+		out.States = s.states
 	}()
 	defer s.closeAll()
 	s.choosePlan()
