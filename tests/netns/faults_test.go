@@ -165,7 +165,7 @@ func (g *game) down(h *lab.Host) (up func()) {
 func (g *game) stopped(h *lab.Host) {
 	for _, s := range g.seats {
 		if s.host == h {
-			s.stopped.Store(true)
+			s.stopped.Store(lab.Now())
 		}
 	}
 }

@@ -58,8 +58,9 @@ type seat struct {
 	ended atomic.Int64 // that were killed
 	shut  atomic.Int64 // that could not join
 	mu    sync.Mutex   // held while there can be no teller: the host is down
-	// stopped: the teller at work has been stopped once, so it may be told late.
-	stopped atomic.Bool
+	// stopped is when the teller at work was stopped, so that it may be told late; 0: it
+	// was not.
+	stopped atomic.Int64
 }
 
 var (
@@ -159,7 +160,7 @@ func (g *game) judge() {
 func (s *seat) work() {
 	for !s.g.closing.Load() {
 		s.mu.Lock() // not while the host is down
-		s.stopped.Store(false)
+		s.stopped.Store(0)
 		p, err := s.host.NewPlayer()
 		s.mu.Unlock()
 		if err != nil {
@@ -213,7 +214,7 @@ func (s *seat) teller(p *lab.Player) error {
 		}
 	}
 	since := lab.Now()
-	defer func() { s.g.history.keep(since, cmp.Or(p.Lost.Load(), lab.Now())) }()
+	defer func() { s.g.history.keep(since, cmp.Or(s.stopped.Load(), p.Lost.Load(), lab.Now())) }()
 	for !s.g.closing.Load() {
 		if err := s.transfer(p); err != nil {
 			return err
@@ -234,7 +235,7 @@ func (s *seat) transfer(p *lab.Player) (err error) {
 			if x == nil {
 				continue
 			}
-			if errors.Is(err, errLost) && !s.stopped.Load() {
+			if errors.Is(err, errLost) && s.stopped.Load() == 0 {
 				x.lost = p.Lost.Load()
 			}
 			if x.writing != 0 {
