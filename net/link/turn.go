@@ -125,10 +125,19 @@ func (l *Loop) look() {
 	}
 }
 
-// serve reads and handles the batch until nothing is left of it.
+// maxRounds bounds how often one turn reads from a connection. A peer that sends as fast
+// as it is read must not keep the thread, and with it what is to be flushed, for ever.
+const maxRounds = 16
+
+// serve reads and handles the batch until nothing is left of it, or the turn is long
+// enough.
 func (l *Loop) serve() {
 	t := &l.turn
-	for len(t.batch) > 0 {
+	for round := 0; len(t.batch) > 0; round++ {
+		if round == maxRounds {
+			l.postpone()
+			return
+		}
 		order := l.asked.Load() > 0 && l.peers.Load() > 1
 		for i := 0; i < len(t.batch); i++ {
 			c := t.batch[i]
@@ -164,6 +173,25 @@ func (l *Loop) serve() {
 			return !c.noted
 		})
 	}
+}
+
+// postpone has events come, in a later turn, for what has not been read to the end.
+func (l *Loop) postpone() {
+	t := &l.turn
+	for _, c := range t.batch {
+		c.noted = false
+		c.mu.Lock()
+		if c.fd >= 0 && !c.closed.Load() {
+			more := uint32(0)
+			if c.full {
+				more = unix.EPOLLOUT
+			}
+			c.watch(more)
+		}
+		c.mu.Unlock()
+	}
+	clear(t.batch)
+	t.batch = t.batch[:0]
 }
 
 func (c *Conn) serve() {

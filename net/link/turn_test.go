@@ -79,3 +79,61 @@ func TestOrderOfATurn(t *testing.T) {
 		t.Fatalf("%d messages, first %v", len(got), got[:min(20, len(got))])
 	}
 }
+
+// A peer that sends as fast as it is read has one turn after the other, but not one
+// that never ends: others are read, and what is to be flushed is.
+func TestFlood(t *testing.T) {
+	l := newLoop(t)
+	raw, mine := pair(t)
+	x, y := pair(t)
+	one := frame(t, &proto.Msg{Kind: proto.KRaft, Data: make([]byte, 4000)})
+	flooding := true
+	pour := func(atMost int) {
+		for range atMost {
+			if n, err := writeFD(raw, one); err == unix.EAGAIN {
+				return
+			} else if err != nil || n != len(one) {
+				t.Fatal(n, err)
+			}
+		}
+	}
+	handled := 0
+	attach(t, l, mine, &handler{message: func(*Conn, *proto.Msg) error {
+		if handled++; flooding {
+			pour(2)
+		}
+		return nil
+	}})
+	other := 0
+	attach(t, l, y, &handler{message: func(*Conn, *proto.Msg) error { other++; return nil }})
+	pour(8 * firstBuffer / len(one))
+	turn := func() {
+		t.Helper()
+		done := make(chan struct{})
+		go func() { defer close(done); l.Poll() }()
+		receive(t, "the end of the turn", done)
+	}
+	for i := range 5 {
+		if _, err := writeFD(x, one); err != nil {
+			t.Fatal(err)
+		}
+		before := handled
+		if turn(); handled-before < firstBuffer/len(one) {
+			t.Errorf("in turn %d, %d messages were taken from the peer that sends on", i, handled-before)
+		}
+		if other < i { // at the latest in the next turn
+			t.Errorf("after turn %d, another peer's message %d waits", i, other)
+		}
+	}
+	flooding = false
+	for last := -1; last != handled; {
+		last = handled
+		turn()
+	}
+	for range 2 {
+		if err := unix.Close(raw); err != nil {
+			t.Fatal(err)
+		}
+		raw = x
+	}
+}
