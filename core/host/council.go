@@ -283,7 +283,11 @@ func (h *Host) hostsChanged() {
 	}
 	h.seatChanged()
 	if h.log != nil {
-		h.goOnEvicting(h.world.Now())
+		now := h.world.Now()
+		h.goOnEvicting(now)
+		if h.in && !h.leased {
+			h.renew(now) // do not wait for the clock
+		}
 	}
 }
 
