@@ -27,6 +27,14 @@ import (
 // World is what an agent needs from outside. The methods append to memory or
 // write to mapped files; none waits.
 type World interface {
+	Local
+	// Agree calls done, at once or later, when all that was kept and doubted so far will be
+	// known even if this host is lost.
+	Agree(done func())
+}
+
+// Local is the part of a World that one host has by itself.
+type Local interface {
 	// Send queues m for a process, in order. It is dropped when the process is
 	// not connected.
 	Send(to proto.ProcID, m *proto.Msg)

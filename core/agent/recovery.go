@@ -27,6 +27,7 @@ type domain struct {
 
 	collector proto.ProcID // of the open collection; 0: none is open
 	number    uint64       // of the open collection
+	opened    uint64       // the request that has opened it
 	doubt     bool         // since it was opened an attached process died, or an agent
 }
 
@@ -87,10 +88,12 @@ func (a *Agent) keep(p proto.ProcID, m *proto.Msg) {
 	} else {
 		a.recovery.add(k)
 	}
-	if a.recovery.doubted[k.Domain] {
-		answer.Flags = proto.DomainInvalid
-	}
-	a.world.Send(p, &answer)
+	a.world.Agree(func() {
+		if a.recovery.doubted[k.Domain] {
+			answer.Flags = proto.DomainInvalid
+		}
+		a.world.Send(p, &answer)
+	})
 }
 
 // checkKept asks a master whether its persistent resources are still there: it may
@@ -193,7 +196,9 @@ func (a *Agent) settled(domain proto.Digest) bool {
 }
 
 func (a *Agent) domainDone(q domainAsk, st dlm.Status, number uint64) {
-	a.world.Send(q.proc, &proto.Msg{Kind: proto.KDomainDone, Hint: q.id, Status: int32(st), Number: number})
+	a.world.Agree(func() {
+		a.world.Send(q.proc, &proto.Msg{Kind: proto.KDomainDone, Hint: q.id, Status: int32(st), Number: number})
+	})
 }
 
 // serveDomain begins what was asked (D-42, D-44).
@@ -211,13 +216,15 @@ func (a *Agent) serveDomain(d *domain, q domainAsk) {
 		a.domainDone(q, dlm.Success, 0)
 	case !d.attached[q.proc]:
 		a.domainDone(q, dlm.IvRDID, 0)
+	case q.what == proto.DomainCollect && open && d.collector == q.proc && d.opened == q.id:
+		a.domainDone(q, dlm.Success, d.number) // the answer was lost
 	case q.what == proto.DomainCollect && open && d.collector == q.proc:
 		a.domainDone(q, dlm.EAlready, 0)
 	case q.what == proto.DomainCollect && open:
 		a.domainDone(q, dlm.EInProgress, 0)
 	case q.what == proto.DomainCollect:
 		a.assign++
-		d.collector, d.number, d.doubt = q.proc, a.assign, false
+		d.collector, d.number, d.opened, d.doubt = q.proc, a.assign, q.id, false
 		a.startRound(d, q, d.number)
 	case q.what == proto.DomainValidate && (d.collector != q.proc || d.number != q.number):
 		a.domainDone(q, dlm.IvHndl, 0)

@@ -62,6 +62,9 @@ func (h *Host) past() *agent.Lasting {
 	past := h.world.Past(believe)
 	past.Number, past.Unknown = uint64(h.epoch), !believe
 	past.Groups = h.world.Containers()
+	if !h.cfg.Alone {
+		past.Kept, past.Doubted = slices.Clone(h.state.Kept), slices.Clone(h.state.Doubted)
+	}
 	if !believe {
 		h.file.SetDirectory(0) // until it is whole
 		past.Opened = func() { h.file.SetDirectory(since) }

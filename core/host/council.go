@@ -187,7 +187,7 @@ func (h *Host) propose(e *proto.HostEntry) {
 // askUp asks for membership: to go on with the processes that are here, or without any.
 func (h *Host) askUp() {
 	now := h.world.Now()
-	if h.in || h.bye != 0 || h.log == nil || h.log.Leader() == 0 || h.asked != 0 && now-h.asked < askAgain {
+	if h.in || h.bye != 0 || h.log == nil || h.log.Leader() == 0 || h.council.asked != 0 && now-h.council.asked < askAgain {
 		return
 	}
 	e := proto.Host{ID: h.me, Name: "alone", Birth: h.file.Birth()}
@@ -204,7 +204,7 @@ func (h *Host) askUp() {
 		h.ask = h.world.Random()
 	}
 	e.Asked = h.ask
-	h.asked = now
+	h.council.asked = now
 	h.propose(&proto.HostEntry{Verb: proto.HostUp, Host: e, Epoch: h.world.Date()})
 }
 
@@ -234,7 +234,7 @@ func (h *Host) upDecided(done bool, birth uint32) {
 			h.refused = true // that membership has ended
 			h.world.Drop()
 		}
-		h.asked, h.ask = 0, 0
+		h.council.asked, h.ask = 0, 0
 		return
 	}
 	h.in, h.refused, h.warned = true, false, 0
@@ -285,6 +285,7 @@ func (h *Host) hostsChanged() {
 	if h.log != nil {
 		now := h.world.Now()
 		h.goOnEvicting(now)
+		h.goOnRemembering()
 		if h.in && !h.leased {
 			h.renew(now) // do not wait for the clock
 		}
@@ -331,6 +332,7 @@ func (h *Host) Tick() {
 		h.failEvictions()
 	}
 	h.goOnEvicting(now)
+	h.goOnRemembering()
 	h.watchRebuild(now)
 	was := h.leads
 	if h.leads = h.log.Leader() == uint64(h.me); h.leads {
@@ -350,9 +352,9 @@ func (h *Host) Leave() {
 		h.world.Left()
 		return
 	}
-	h.asked = 0
+	h.council.asked = 0
 	if to := h.successor(); to != 0 {
-		h.handing, h.asked = true, h.bye
+		h.handing, h.council.asked = true, h.bye
 		if err := h.log.Transfer(uint64(to)); err != nil {
 			h.note(Debug, "have another host lead: %v", err)
 		}
@@ -377,12 +379,12 @@ func (h *Host) successor() proto.HostID {
 // sayBye asks for the end of this host's membership, as soon as another leads.
 func (h *Host) sayBye(now int64) {
 	if h.handing && h.log.Leader() != 0 && h.log.Leader() != uint64(h.me) {
-		h.handing, h.asked = false, 0
+		h.handing, h.council.asked = false, 0
 	}
-	if h.bye == 0 || !h.in || h.asked != 0 && now-h.asked < askAgain {
+	if h.bye == 0 || !h.in || h.council.asked != 0 && now-h.council.asked < askAgain {
 		return
 	}
-	h.asked = now
+	h.council.asked = now
 	h.propose(&proto.HostEntry{Verb: proto.HostBye, Host: proto.Host{ID: h.me, Name: h.cfg.Name, Birth: h.birth}})
 }
 

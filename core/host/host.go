@@ -13,6 +13,7 @@
 //	  - seat.go: between the processes here and the coordinator
 //	  - chair.go: the coordinator's side of that
 //	  - world.go: the world of the coordinator's agent.Agent
+//	  - remember.go: what the log keeps of persistent resources and recovery domains
 //
 // It opens no socket and no file and reads no clock: the World does. The log's messages
 // are bytes to it. Its methods are not safe for use by several threads.
@@ -127,8 +128,8 @@ type World interface {
 	// directory, if it is to be believed, and what else outlives it.
 	Past(believe bool) *agent.Lasting
 
-	// Agent is what an agent of a host alone needs: its processes are those here.
-	agent.World
+	// Local is what an agent of a host alone needs: its processes are those here.
+	agent.Local
 }
 
 // Host is this host's part.

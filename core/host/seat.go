@@ -30,6 +30,7 @@ type seat struct {
 	places map[proto.ProcID]proto.HostID
 	where  map[proto.ProcID][]proto.ProcID // who asks where a process is
 	begun  bool                            // the containers of this membership are there
+	memory
 }
 
 // roster is what a host has said of its processes.
@@ -60,6 +61,7 @@ func (s *seat) vacate() {
 	s.agent = nil
 	s.rosters = map[proto.HostID]*roster{}
 	s.journals = map[proto.ProcID]*proto.Msg{}
+	s.memory = memory{}
 	clear(s.homes)
 }
 

@@ -133,6 +133,9 @@ func (h *Host) chairStalls(now int64) (out []string) {
 	if h.agent == nil {
 		return out
 	}
+	if n := len(h.pending); n > 0 {
+		say("%d changes of persistent resources and recovery domains are not agreed on yet; the oldest was asked for %s ago", n, ago(now-h.memory.asked))
+	}
 	untold, coming := h.agent.Missing()
 	for _, p := range untold {
 		say("resources are rebuilt; process %#x on host %s has yet to report, since %s", uint64(p), h.nameOf(h.homeOf(p)), ago(now-h.rebuilding))

@@ -78,11 +78,42 @@ func (w *world) Put(e agent.Entry) error { return w.world.Put(e) }
 // Delete implements agent.Directory.
 func (w *world) Delete(tree proto.Digest) { w.world.Delete(tree) }
 
-// Keep implements agent.World.
-func (w *world) Keep(k *proto.Kept) error { return w.world.Keep(k) }
+// Keep implements agent.World. Among several hosts the log keeps it.
+func (w *world) Keep(k *proto.Kept) error {
+	if w.cfg.Alone {
+		return w.world.Keep(k)
+	}
+	(*Host)(w).remember(proto.HostKeep, k)
+	return nil
+}
 
 // Unkeep implements agent.World.
-func (w *world) Unkeep(k *proto.Kept) { w.world.Unkeep(k) }
+func (w *world) Unkeep(k *proto.Kept) {
+	if w.cfg.Alone {
+		w.world.Unkeep(k)
+		return
+	}
+	(*Host)(w).remember(proto.HostUnkeep, k)
+}
 
 // Doubt implements agent.World.
-func (w *world) Doubt(domain proto.Digest, invalid bool) error { return w.world.Doubt(domain, invalid) }
+func (w *world) Doubt(domain proto.Digest, invalid bool) error {
+	if w.cfg.Alone {
+		return w.world.Doubt(domain, invalid)
+	}
+	verb := proto.HostDoubt
+	if !invalid {
+		verb = proto.HostBelieve
+	}
+	(*Host)(w).remember(verb, &proto.Kept{Domain: domain})
+	return nil
+}
+
+// Agree implements agent.World.
+func (w *world) Agree(done func()) {
+	if len(w.pending) == 0 {
+		done()
+		return
+	}
+	w.agreed = append(w.agreed, agreed{w.noted + len(w.pending), done})
+}

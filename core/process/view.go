@@ -189,11 +189,11 @@ func (p *Process) view(m *proto.Msg) {
 		}
 		s.mu.Unlock()
 	}
+	if anew {
+		p.Connected() // first, so that the end says that all is told
+	}
 	end := proto.Msg{Kind: proto.KReportEnd, View: view, Number: m.Number}
 	p.world.SendAgent(&end)
-	if anew {
-		p.Connected()
-	}
 }
 
 // introduce tells a directory that knows nothing what is mastered here.

@@ -46,6 +46,10 @@ type HostState struct {
 	Since uint32
 	// Seat is the epoch in which its present agent took up its work.
 	Seat uint32
+	// Kept are the persistent resources, Doubted the recovery domains that are invalid:
+	// what a coordinator must know even if its predecessor is lost.
+	Kept    []Kept
+	Doubted []Digest
 }
 
 // HostVerb is what an entry of the log does.
@@ -53,10 +57,14 @@ type HostVerb uint8
 
 // The verbs.
 const (
-	HostUp   HostVerb = 1 + iota // an agent has taken up its work: Host, its Birth that of the processes it has (0: none)
-	HostOut                      // a silent host is removed: Host.ID, Host.Birth, Host.Why
-	HostOver                     // its lease is over
-	HostBye                      // it has left, or its own kernel vouches that it is gone
+	HostUp      HostVerb = 1 + iota // an agent has taken up its work: Host, its Birth that of the processes it has (0: none)
+	HostOut                         // a silent host is removed: Host.ID, Host.Birth, Host.Why
+	HostOver                        // its lease is over
+	HostBye                         // it has left, or its own kernel vouches that it is gone
+	HostKeep                        // Kept: there is such a resource, says the coordinator of Epoch (its Seat)
+	HostUnkeep                      // Kept: not any more
+	HostDoubt                       // Kept.Domain is invalid
+	HostBelieve                     // and is not any more
 	hostVerbs
 )
 
@@ -65,6 +73,7 @@ type HostEntry struct {
 	Verb  HostVerb
 	Host  Host
 	Epoch uint32 // of HostUp: the wall clock's seconds, for the first entry of all
+	Kept  Kept
 }
 
 func (h *Host) code(f *fields) {
@@ -87,12 +96,26 @@ func (s *HostState) code(f *fields) {
 	num(f, &s.Coordinator)
 	num(f, &s.Since)
 	num(f, &s.Seat)
+	list(f, &s.Kept, listLeast, func(f *fields, k *Kept) { k.code(f) })
+	list(f, &s.Doubted, listLeast, func(f *fields, d *Digest) { f.domain(d) })
+}
+
+func (k *Kept) code(f *fields) {
+	f.root(&k.Root)
+	list(f, &k.Path, listLeast, (*fields).name)
+	f.domain(&k.Domain)
 }
 
 func (e *HostEntry) code(f *fields) {
 	numUpTo(f, &e.Verb, uint64(hostVerbs)-1)
 	e.Host.code(f)
 	num(f, &e.Epoch)
+	switch e.Verb {
+	case HostKeep, HostUnkeep:
+		e.Kept.code(f)
+	case HostDoubt, HostBelieve:
+		f.domain(&e.Kept.Domain)
+	}
 }
 
 // betweenHosts lists the fields of messages between agents.

@@ -21,6 +21,9 @@ import (
 // Apply changes s by an entry. It reports whether anything has changed: an entry that
 // was overtaken by another does nothing.
 func Apply(s *proto.HostState, e *proto.HostEntry) bool {
+	if e.Verb >= proto.HostKeep {
+		return note(s, e)
+	}
 	at := slices.IndexFunc(s.Hosts, func(h proto.Host) bool { return h.ID == e.Host.ID })
 	switch e.Verb {
 	case proto.HostUp:
@@ -49,6 +52,41 @@ func Apply(s *proto.HostState, e *proto.HostEntry) bool {
 	coordinate(s)
 	return true
 }
+
+// note remembers what a coordinator must not lose. What one before the present one has
+// asked for is too late: the present one may have decided otherwise.
+func note(s *proto.HostState, e *proto.HostEntry) bool {
+	if e.Epoch != s.Seat || Noted(s, e) {
+		return false
+	}
+	switch e.Verb {
+	case proto.HostKeep:
+		s.Kept = append(s.Kept, proto.Kept{Root: e.Kept.Root, Path: slices.Clone(e.Kept.Path), Domain: e.Kept.Domain})
+	case proto.HostUnkeep:
+		s.Kept = slices.DeleteFunc(s.Kept, func(k proto.Kept) bool { return same(&k, &e.Kept) })
+	case proto.HostDoubt:
+		s.Doubted = append(s.Doubted, e.Kept.Domain)
+	case proto.HostBelieve:
+		s.Doubted = slices.DeleteFunc(s.Doubted, func(d proto.Digest) bool { return d == e.Kept.Domain })
+	default:
+		return false
+	}
+	return true
+}
+
+// Noted reports whether what such an entry says is so.
+func Noted(s *proto.HostState, e *proto.HostEntry) bool {
+	switch e.Verb {
+	case proto.HostKeep, proto.HostUnkeep:
+		there := slices.ContainsFunc(s.Kept, func(k proto.Kept) bool { return same(&k, &e.Kept) })
+		return there == (e.Verb == proto.HostKeep)
+	default:
+		return slices.Contains(s.Doubted, e.Kept.Domain) == (e.Verb == proto.HostDoubt)
+	}
+}
+
+// same reports whether two name the same resource.
+func same(a, b *proto.Kept) bool { return a.Root == b.Root && slices.Equal(a.Path, b.Path) }
 
 // up: an agent has taken up its work. With the birth of a member it goes on with that
 // host's processes. Otherwise it has none: those of an earlier birth are gone, which
@@ -135,5 +173,6 @@ func Find(s *proto.HostState, id proto.HostID) *proto.Host {
 func Clone(s *proto.HostState) *proto.HostState {
 	c := *s
 	c.Hosts, c.Names, c.Replaced = slices.Clone(s.Hosts), slices.Clone(s.Names), slices.Clone(s.Replaced)
+	c.Kept, c.Doubted = slices.Clone(s.Kept), slices.Clone(s.Doubted)
 	return &c
 }

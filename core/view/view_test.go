@@ -110,3 +110,42 @@ func allOut(s *proto.HostState) bool {
 	}
 	return true
 }
+
+// What a coordinator has noted is there for the next; what one before it asks for late is not.
+func TestNotes(t *testing.T) {
+	s := &proto.HostState{}
+	Apply(s, entry(proto.HostUp, 1, 0))
+	Apply(s, entry(proto.HostUp, 2, 0))
+	note := func(verb proto.HostVerb, epoch uint32, name, domain string) bool {
+		return Apply(s, &proto.HostEntry{Verb: verb, Epoch: epoch, Kept: proto.Kept{Root: proto.Root{Name: proto.MakeName([]byte(name))}, Domain: proto.DomainDigest(domain)}})
+	}
+	seat, epoch := s.Seat, s.Epoch
+	for i, step := range []struct {
+		done, want bool
+	}{
+		{note(proto.HostKeep, seat, "r", "d"), true},
+		{note(proto.HostKeep, seat, "r", "d"), false},
+		{note(proto.HostKeep, seat-1, "q", "d"), false},
+		{note(proto.HostDoubt, seat, "r", "d"), true},
+		{note(proto.HostBelieve, seat-1, "r", "d"), false},
+	} {
+		if step.done != step.want {
+			t.Errorf("step %d: changed: %v", i, step.done)
+		}
+	}
+	if len(s.Kept) != 1 || len(s.Doubted) != 1 || s.Epoch != epoch {
+		t.Fatalf("%+v", s)
+	}
+	// The coordinator is lost, and nothing with it.
+	Apply(s, entry(proto.HostOut, 1, s.Hosts[0].Birth))
+	Apply(s, entry(proto.HostOver, 1, s.Hosts[0].Birth))
+	if s.Coordinator != 2 || len(s.Kept) != 1 || len(s.Doubted) != 1 {
+		t.Fatalf("%+v", s)
+	}
+	if note(proto.HostBelieve, seat, "r", "d") || !note(proto.HostBelieve, s.Seat, "r", "d") || !note(proto.HostUnkeep, s.Seat, "r", "d") {
+		t.Fatal("the new coordinator's word does not count, or the former one's does")
+	}
+	if len(s.Kept)+len(s.Doubted) != 0 {
+		t.Fatalf("%+v", s)
+	}
+}

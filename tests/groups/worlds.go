@@ -184,3 +184,6 @@ func (s *sim) describe(q *queue, m *proto.Msg) string {
 	}
 	return t
 }
+
+// Agree implements agent.World.
+func (w *agentWorld) Agree(done func()) { done() }

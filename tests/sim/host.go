@@ -153,7 +153,7 @@ func (s *sim) panics(err error) { panic(err) }
 // chooseTrouble is the plan for what hosts do.
 func (s *sim) chooseTrouble() {
 	r, p := s.rng, &s.plan
-	p.persistent, p.journalRoom, p.directoryRoom = false, 1<<20, 1<<20
+	p.journalRoom, p.directoryRoom = 1<<20, 1<<20
 	p.initial = len(s.hosts) + r.IntN(3)
 	p.most = max(p.most, p.initial+2)
 	s.pace = int64(1 + r.IntN(8))

@@ -117,7 +117,11 @@ func (s *sim) domainAnswered(n *node, o *op, c *process.Completion) {
 // never will be.
 func (s *sim) orphanedRounds() {
 	var past agent.Lasting
-	s.coordinator().remembered.Fill(&past)
+	c := s.coordinator()
+	c.remembered.Fill(&past)
+	if len(s.hosts) > 1 {
+		past.Doubted = c.role.h.State().Doubted
+	}
 	for d, name := range domainNames {
 		s.dubious[d] = slices.Contains(past.Doubted, proto.DomainDigest(name))
 		s.zeroing[d] = 0

@@ -471,6 +471,9 @@ func (r *role) remember(change func(*agent.Remembered)) {
 	s.change(func() { m.remembered = old.Clone(); change(m.remembered) }, func() { m.remembered = old })
 }
 
+// Agree implements agent.World.
+func (r *role) Agree(done func()) { done() }
+
 // names prints processes for the trace.
 func (s *sim) names(ids []proto.ProcID) string {
 	t := ""
