@@ -12,7 +12,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -21,8 +20,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
-	"golang.org/x/sys/unix"
 
+	"github.com/godlm/godlm/net/owned"
 	"github.com/godlm/godlm/net/rundir"
 )
 
@@ -32,8 +31,8 @@ const dir = "/etc/godlm"
 // maxSize bounds a file, in bytes.
 const maxSize = 1 << 20
 
-// ErrUnsafe: others than root and this user may write the file.
-var ErrUnsafe = errors.New("others may change it")
+// ErrUnsafe: others than root and this user may write the file, or replace it.
+var ErrUnsafe = errors.New("not to be trusted")
 
 // file is what may stand in a file. Its keys are documented in godlm.toml(5).
 type file struct {
@@ -214,25 +213,20 @@ func Read(path string) (map[string]string, error) {
 
 // load reads a file that nobody but root and this user can have written.
 func load(path string) ([]byte, error) {
-	// A pipe must not be waited for.
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	f, err := owned.Open(path, owned.WrittenByOthers)
+	if errors.Is(err, owned.ErrOthers) {
+		return nil, fmt.Errorf("%w: %w", ErrUnsafe, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, fmt.Errorf("%s is not a file", path)
-	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return nil, fmt.Errorf("%s: %w: it belongs to user %d", path, ErrUnsafe, st.Uid)
-	case st.Mode&0o022 != 0:
-		return nil, fmt.Errorf("%s: %w: chmod go-w it", path, ErrUnsafe)
-	case st.Size > maxSize:
-		return nil, fmt.Errorf("%s: %d bytes, at most %d are read", path, st.Size, maxSize)
+	if st.Size() > maxSize {
+		return nil, fmt.Errorf("%s: %d bytes, at most %d are read", path, st.Size(), maxSize)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSize))
 	if err != nil {

@@ -12,9 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/godlm/godlm/net/config"
+	"github.com/godlm/godlm/net/owned"
 	"github.com/godlm/godlm/net/rundir"
 	"github.com/godlm/godlm/net/secure"
 )
@@ -227,22 +226,10 @@ func stateDir(getenv func(string) string, cluster string) string {
 }
 
 // makeStateDir makes the directory if there is none, and refuses one that others may
-// write or read.
+// write, read or replace.
 func makeStateDir(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := owned.Directory(path); err != nil {
 		return fmt.Errorf("state directory: %w", err)
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return fmt.Errorf("state directory %s: %w", path, err)
-	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		return fmt.Errorf("state directory %s: %w: it is no directory", path, ErrUnsafeDir)
-	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("state directory %s: %w: it belongs to user %d", path, ErrUnsafeDir, st.Uid)
-	case st.Mode&0o077 != 0:
-		return fmt.Errorf("state directory %s: %w: chmod go= it", path, ErrUnsafeDir)
 	}
 	return nil
 }
