@@ -118,6 +118,9 @@ fuzz:
 	$(GO) test -run - -fuzz FuzzParse -fuzztime 60s ./core/proto
 	$(GO) test -run - -fuzz FuzzFeed -fuzztime 30s ./net/secure
 	$(GO) test -run - -fuzz FuzzReceive -fuzztime 30s ./net/views
+	$(GO) test -run - -fuzz FuzzFrames -fuzztime 30s ./net/link
+	$(GO) test -run - -fuzz FuzzSocket -fuzztime 30s ./net/link
+	$(GO) test -run - -fuzz FuzzHost -fuzztime 60s -fuzzminimizetime 20x ./core/host
 
 install: all
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/sys

@@ -52,7 +52,6 @@ type someWorld struct {
 	live, dead, groups []proto.ProcID
 	asked              []proto.Msg // by the agent, of processes here
 	told               int
-	named              []proto.ProcID // joined, here
 	draws              uint64
 }
 
@@ -365,6 +364,9 @@ func (w *someWorld) step() {
 	case 14:
 		w.leader = uint64(pick(d, 0, fuzzMe, fuzzMe, 2, 3))
 	case 15:
+		if len(w.live)+len(w.groups) >= 12 { // each is told of each
+			break
+		}
 		named := func(id proto.ProcID, _ uint64) { w.live = append(w.live, id) }
 		if d.n(4) == 0 {
 			h.JoinGroup(func(id proto.ProcID, _ uint64) { w.groups = append(w.groups, id) })

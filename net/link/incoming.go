@@ -152,7 +152,7 @@ func (l *Loop) unwatch(fd int) {
 	}
 }
 
-// greet reads the preamble of a new socket.
+// greet takes a new socket.
 func (n *Listener) greet(fd int, sa unix.Sockaddr) {
 	l := n.loop
 	l.opened(fd)
@@ -162,6 +162,11 @@ func (n *Listener) greet(fd int, sa unix.Sockaddr) {
 		l.closeFD(fd)
 		return
 	}
+	n.readPreamble(fd, from)
+}
+
+func (n *Listener) readPreamble(fd int, from netip.AddrPort) {
+	l := n.loop
 	var got []byte
 	l.meet(fd, from, n.entrance.Failed, func(fd int) (next func()) {
 		var b [PreambleSize]byte
