@@ -101,6 +101,7 @@ func (g *game) strikeHost(fault string, some, rest []*lab.Host) {
 		x.ContinueAgent()
 	case "freeze", "two frozen":
 		for _, h := range some {
+			defer g.down(h)() // nobody comes who is not stopped
 			g.stopped(h)
 			h.Freeze()
 		}

@@ -78,6 +78,7 @@ func play(t *testing.T, hosts int, seed uint64, faults ...string) {
 	}
 	luck := rand.New(rand.NewPCG(seed, 2))
 	var work sync.WaitGroup
+	t.Cleanup(func() { g.end(&work) }) // before the lab's: tellers start programs
 	for _, h := range l.Hosts {
 		for i := range tellers {
 			s := &seat{g: g, host: h, name: fmt.Sprint(h.Name, i), luck: rand.New(rand.NewPCG(seed, luck.Uint64()))}
@@ -100,6 +101,23 @@ func play(t *testing.T, hosts int, seed uint64, faults ...string) {
 	g.closing.Store(true)
 	work.Wait()
 	g.judge()
+}
+
+// end ends the game, wherever it was left.
+func (g *game) end(work *sync.WaitGroup) {
+	g.closing.Store(true)
+	done := make(chan struct{})
+	go func() { work.Wait(); close(done) }()
+	for {
+		for _, h := range g.l.Hosts {
+			h.Kill() // tellers that wait for an answer
+		}
+		select {
+		case <-done:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // allWork waits until hosts are members again and each seat gets on.
@@ -188,14 +206,14 @@ func (s *seat) work() {
 }
 
 // status turns what a call gave into an error.
-func status(a lab.Answer, err error) error {
+func status(what string, a lab.Answer, err error) error {
 	switch {
 	case err != nil:
 		return err
 	case a.Status == dlm.Lost:
 		return errLost
 	case !a.Granted():
-		return fmt.Errorf("%v", a)
+		return fmt.Errorf("%s from %d to %d: %v", what, a.Begin, a.End, a)
 	}
 	return nil
 }
@@ -205,11 +223,12 @@ func (s *seat) teller(p *lab.Player) error {
 	switch a, err := p.Join(); {
 	case err == nil && a.Status == dlm.ENoSys:
 		return errShut
-	case status(a, err) != nil:
-		return status(a, err)
+	case status("join", a, err) != nil:
+		return status("join", a, err)
 	}
 	for i := range accounts {
-		if err := status(p.Lock(i, mode.NL, 0, fmt.Sprint("account", i))); err != nil {
+		a, err := p.Lock(i, mode.NL, 0, fmt.Sprint("account", i))
+		if err := status("lock", a, err); err != nil {
 			return err
 		}
 	}
@@ -246,7 +265,7 @@ func (s *seat) transfer(p *lab.Player) (err error) {
 	}()
 	for i, n := range [2]int{a, b} {
 		got, err := p.Convert(n, mode.EX, dlm.ValB, lab.Value{})
-		if err := status(got, err); err != nil {
+		if err := status(fmt.Sprint("NL to EX on account ", n), got, err); err != nil {
 			return err
 		}
 		mine[i] = &held{by: s.name, grant: got}
@@ -257,7 +276,7 @@ func (s *seat) transfer(p *lab.Player) (err error) {
 	for range 1 + s.luck.IntN(3) {
 		for i, n := range [2]int{a, b} {
 			u, err := p.Use(n)
-			if err := status(u, err); err != nil {
+			if err := status(fmt.Sprint("token of account ", n), u, err); err != nil {
 				return err
 			}
 			mine[i].uses = append(mine[i].uses, u)
@@ -270,7 +289,7 @@ func (s *seat) transfer(p *lab.Player) (err error) {
 		x.wrote = s.g.data.Add(1)
 		x.writing = lab.Now()
 		ack, err := p.Convert(n, mode.NL, dlm.ValB, lab.Value{Version: x.grant.Version + 1, Data: x.wrote})
-		if err := status(ack, err); err != nil {
+		if err := status(fmt.Sprint("EX to NL on account ", n), ack, err); err != nil {
 			return err
 		}
 		x.writing, x.ack = ack.Begin, ack.End
