@@ -261,6 +261,9 @@ func (h *Host) path(name string) string { return filepath.Join(h.dir, name) }
 // start starts a process in the host.
 func (h *Host) start(c *exec.Cmd) (*process, error) {
 	c.Env = []string{"PATH=" + os.Getenv("PATH"), "GODLM_CONFIG=" + h.path("godlm.toml"), "GODLM_CLUSTER=" + cluster}
+	if level := os.Getenv("GODLM_LOG"); level != "" {
+		c.Env = append(c.Env, "GODLM_LOG="+level)
+	}
 	if c.Stderr == nil {
 		log, err := os.OpenFile(h.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -386,9 +389,10 @@ func (h *Host) dump() {
 	if err != nil {
 		return // nothing has run there
 	}
-	lines := strings.Split(string(b), "\n")
-	if len(lines) > 40 {
-		lines = lines[len(lines)-40:]
+	lines, most := strings.Split(string(b), "\n"), 40
+	if os.Getenv("GODLM_LOG") != "" { // somebody wants to know more
+		most = 2000
 	}
+	lines = lines[max(0, len(lines)-most):]
 	h.lab.Logf("host %s:\n%s", h.Name, strings.Join(lines, "\n"))
 }

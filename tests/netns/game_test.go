@@ -322,6 +322,7 @@ func TestMoney(t *testing.T) {
 		{3, []string{"cut", "kill", "flapping"}},
 		{3, []string{"silent", "agent killed and", "pair"}},
 		{3, []string{"freeze", "lossy", "restart"}},
+		{3, []string{"freeze and", "deaf", "deaf and", "cut"}},
 		{5, []string{"partition", "agent stopped", "leave"}},
 		{5, []string{"two killed", "deaf and", "two frozen"}},
 	} {
