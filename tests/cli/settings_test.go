@@ -33,7 +33,7 @@ func TestWrongSettings(t *testing.T) {
 		{"host = \"a\"\nlease = \"100ms\"\n" + voters, file + ":2: lease: 100ms is out of range: 1s to 1h0m0s", 1},
 		{"host = \"a\"\nlease = \"2s\"\nsuspect = \"3s\"\n" + voters, file + ":3: suspect: 3s is longer than the lease, 2s", 1},
 		{"host = \"a\"\nkey_file = \"" + open + "\"\n" + voters, file + ":2: key_file: key: it may be known to others: " + open + ": it is open to others (mode 0644): chmod go= it", 1},
-		{"host = \"a\"\nkey_file = \"" + key + "x\"\n" + voters, file + ":2: key_file: key: open", 1},
+		{"host = \"a\"\nkey_file = \"" + key + "x\"\n" + voters, file + ":2: key_file: key: look at " + key + "x: no such file or directory", 1},
 		{"host = \"a\"\nstate_dir = \"here\"\n" + voters, file + ":2: state_dir: \"here\" is no absolute path", 1},
 		{"host = \"a\"\n[voters]\na = \"127.0.0.1\"\nb = \"127.0.0.1\"\n", file + ":4: b: voters a and b have the same address, 127.0.0.1:4440", 1},
 		{"host = \"a\"\n[voters]\na = \"127.0.0.1\"\nb = \"10.9.8.7\"\n", file + ":2: voters: hosts beyond this machine need a key", 1},
