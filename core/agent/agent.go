@@ -16,6 +16,7 @@
 package agent
 
 import (
+	"maps"
 	"slices"
 	"sort"
 
@@ -359,6 +360,10 @@ func (a *Agent) startRecovery() {
 			}
 			if t.placing == 0 {
 				a.lost[d] = t
+				if t.master == 0 {
+					// Nobody can say whose peers to ask: everybody may have locks.
+					maps.Copy(a.awaited, a.live)
+				}
 			}
 		}
 	}

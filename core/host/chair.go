@@ -13,8 +13,12 @@ import (
 
 // The coordinator's side: what the agents of other hosts say to it.
 
-// maxHeld bounds the messages of another agent that wait for what stands before them.
-const maxHeld = 1 << 17
+// maxHeld bounds the messages of another agent that wait for what stands before them, and
+// maxHeldBytes what they take, in bytes.
+const (
+	maxHeld      = 1 << 17
+	maxHeldBytes = 64 << 20
+)
 
 // errHeld ends a stream: what was said on it will be said anew.
 var errHeld = errors.New("too many messages wait for the coordination that they belong to")
@@ -101,14 +105,12 @@ func (h *Host) fromHost(from proto.HostID, m *proto.Msg) error {
 		h.take(from, m)
 		return nil
 	}
-	if len(k.held) >= maxHeld {
+	b := proto.Append(nil, m)
+	if len(k.held) >= maxHeld || k.bytes+len(b) > maxHeldBytes {
 		return errHeld
 	}
-	c := &proto.Msg{}
-	if err := proto.Parse(proto.Append(nil, m), c); err != nil {
-		return err
-	}
-	k.held = append(k.held, c)
+	k.bytes += len(b)
+	k.held = append(k.held, b)
 	return nil
 }
 
@@ -125,9 +127,18 @@ func (h *Host) due(from proto.HostID, m *proto.Msg) bool {
 }
 
 func (h *Host) release(from proto.HostID) {
-	for k := h.known[from]; len(k.held) > 0 && h.due(from, k.held[0]); {
-		m := k.held[0]
+	for k := h.known[from]; len(k.held) > 0; {
+		m := &proto.Msg{}
+		err := proto.Parse(k.held[0], m)
+		if err == nil && !h.due(from, m) {
+			return
+		}
+		k.bytes -= len(k.held[0])
 		k.held = k.held[1:]
+		if err != nil {
+			h.note(Error, "held message of host %x: %v", uint64(from), err)
+			continue
+		}
 		h.take(from, m)
 	}
 }

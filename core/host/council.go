@@ -51,10 +51,11 @@ type council struct {
 // acquaintance is a host that has introduced itself.
 type acquaintance struct {
 	name  string
-	fresh bool  // it was part of no log
-	here  bool  // it has a stream to this host
-	last  int64 // when it has said something
-	held  []*proto.Msg
+	fresh bool     // it was part of no log
+	here  bool     // it has a stream to this host
+	last  int64    // when it has said something
+	held  [][]byte // messages that are not due yet
+	bytes int      // of those
 }
 
 // outKey names a membership that has ended.
@@ -467,7 +468,7 @@ func (h *Host) Introduced(id proto.HostID, name string, fresh bool) {
 // Ended says that this stream is no more.
 func (h *Host) Ended(id proto.HostID) {
 	if k := h.known[id]; k != nil {
-		k.here, k.held = false, nil
+		k.here, k.held, k.bytes = false, nil, 0
 	}
 }
 

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -254,7 +255,11 @@ func (h *Host) fromCoordinator(m *proto.Msg) {
 	switch m.Kind {
 	case proto.KDeliver:
 		var inner proto.Msg
-		if err := proto.Parse(m.Data, &inner); err != nil {
+		err := proto.Parse(m.Data, &inner)
+		if err == nil && (inner.Kind < proto.KView || inner.Kind > proto.KRound) {
+			err = fmt.Errorf("it is of kind %d", inner.Kind)
+		}
+		if err != nil {
 			h.note(Error, "message of the coordinator for process %x: %v", uint64(m.Proc), err)
 			return
 		}
