@@ -71,7 +71,7 @@ func (l *Lab) make() (err error) {
 	if l.root, err = Root(); err != nil {
 		return err
 	}
-	if l.base, err = os.MkdirTemp("", "lab"); err != nil { // short: sockets live there
+	if l.base, err = os.MkdirTemp(os.Getenv(inside), "l"); err != nil {
 		return err
 	}
 	l.Cleanup(l.close)

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inside marks the process that Main has started.
+// inside marks the process that Main has started. It is the directory for labs, which
+// is removed however that process ends.
 const inside = "GODLM_LAB_INSIDE"
 
 // Main builds the programs that a lab runs, and runs a program's work in namespaces of
@@ -32,8 +33,12 @@ func Main(work func(missing error) int) {
 	if err != nil {
 		os.Exit(work(err))
 	}
+	dir, err := os.MkdirTemp("", "lab") // short: sockets live there
+	if err != nil {
+		os.Exit(work(err))
+	}
 	c := exec.Command(self, os.Args[1:]...)
-	c.Env = append(os.Environ(), inside+"=1")
+	c.Env = append(os.Environ(), inside+"="+dir)
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
@@ -48,16 +53,21 @@ func Main(work func(missing error) int) {
 	// the copy.
 	runtime.LockOSThread()
 	if err := c.Start(); err != nil {
-		os.Exit(work(fmt.Errorf("namespaces for pids, mounts and networks: %w", err)))
+		err = fmt.Errorf("namespaces for pids, mounts and networks: %w", err)
+		os.Exit(work(errors.Join(err, os.RemoveAll(dir))))
 	}
 	var ended *exec.ExitError
-	switch err := c.Wait(); {
+	err = c.Wait()
+	if left := os.RemoveAll(dir); left != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "lab:", left) // nobody else is left to be told
+	}
+	switch {
 	case err == nil:
 		os.Exit(0)
 	case errors.As(err, &ended) && ended.ExitCode() >= 0:
 		os.Exit(ended.ExitCode())
 	default:
-		_, _ = fmt.Fprintln(os.Stderr, "lab:", err) // nobody else is left to be told
+		_, _ = fmt.Fprintln(os.Stderr, "lab:", err)
 		os.Exit(1)
 	}
 }
