@@ -33,12 +33,14 @@ func (s *sim) cutSome(m *machine) {
 		s.note("%s is cut off", m)
 		s.cutParts(func(x *machine) bool { return x == m })
 	case 1:
-		side := map[*machine]bool{}
+		var apart []*machine
 		for _, x := range s.hosts {
-			side[x] = s.one(2)
+			if s.one(2) {
+				apart = append(apart, x)
+			}
 		}
-		s.note("the hosts are parted %v", side)
-		s.cutParts(func(x *machine) bool { return side[x] })
+		s.note("%v and the others are cut off from each other", apart)
+		s.cutParts(func(x *machine) bool { return slices.Contains(apart, x) })
 	case 2:
 		y := s.hosts[s.rng.IntN(len(s.hosts))]
 		s.note("%s and %s are cut off from each other", m, y)

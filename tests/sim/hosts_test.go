@@ -71,6 +71,9 @@ func TestHostReplay(t *testing.T) {
 	dir := stores(t)
 	for n := uint64(1); n <= 10; n++ {
 		a, b := RunHosts(n, dir, true), RunHosts(n, dir, true)
+		if len(a.Trace) != len(b.Trace) {
+			t.Errorf("seed %d has %d lines, then %d", n, len(a.Trace), len(b.Trace))
+		}
 		for i := range a.Trace {
 			if i >= len(b.Trace) || a.Trace[i] != b.Trace[i] {
 				t.Fatalf("seed %d differs at line %d: %s", n, i, a.Trace[i])
