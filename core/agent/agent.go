@@ -172,6 +172,11 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 		for _, d := range sorted(a.dead) {
 			a.retireSettled(d)
 		}
+		for _, d := range inOrder(a.recovery.kept) {
+			if a.dir[d] == nil {
+				a.forgetKept(d) // a predecessor may have died between giving a tree up and that
+			}
+		}
 	}
 	a.startRecovery()
 	a.tellOpened()

@@ -73,9 +73,9 @@ func (a *Agent) mastered(p proto.ProcID, m *proto.Msg) {
 		return
 	}
 	t.master, t.assign, t.held = p, m.Assign, true
-	// Without room a successor on this host does not know the tree, until it is used
-	// anew. It is better known to this one than not at all.
-	_ = a.world.Put(Entry{d, p, m.Assign})
+	if a.world.Put(Entry{d, p, m.Assign}) != nil {
+		a.opened = nil // a successor does not know this tree: it has to ask again too
+	}
 }
 
 // open ends the opening when all have spoken, and reports whether it is over. Trees
