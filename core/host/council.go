@@ -494,6 +494,9 @@ func (h *Host) Receive(from proto.HostID, m *proto.Msg) error {
 		return h.fromHost(from, m)
 	}
 	if h.log == nil {
+		if !h.world.Calls(m.Data) {
+			return nil
+		}
 		if err := h.open(nil); err != nil {
 			h.note(Error, "take part in the agreement on hosts: %v", err)
 			return nil

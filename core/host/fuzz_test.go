@@ -80,6 +80,7 @@ func (w *someWorld) Date() uint32               { return 1000 }
 func (w *someWorld) Random() uint64             { w.draws++; return w.draws }
 func (w *someWorld) Note(Level, string)         {}
 func (w *someWorld) Open([]uint64) (Log, error) { return (*someLog)(w), nil }
+func (w *someWorld) Calls(data []byte) bool     { return len(data)%2 == 0 }
 func (w *someWorld) Tell(_ proto.HostID, m *proto.Msg) {
 	w.told += len(proto.Append(nil, m)) // it can be said
 }

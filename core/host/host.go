@@ -100,6 +100,9 @@ type World interface {
 	// Open makes this host a part of the log that it founds with the initial ones, or
 	// that has called it: nil. The log may call its Host back at once.
 	Open(initial []uint64) (Log, error)
+	// Calls reports whether a message of a log is for this host, and not for another
+	// that was at this address before.
+	Calls(data []byte) bool
 	// Tell queues a message for the agent of another host, in order. It is dropped when
 	// that is not known.
 	Tell(to proto.HostID, m *proto.Msg)

@@ -325,6 +325,7 @@ func (a *assembly) values() {
 	for i := range a.im.Resources {
 		n := &a.notes[i]
 		b := &a.im.Resources[i].Block
+		copies := a.in.HostLost && n.record == nil && n.copied // are all there is
 		switch {
 		case !n.used: // there for the sake of what is below it: as new
 			*b = proto.Block{Valid: true}
@@ -339,9 +340,9 @@ func (a *assembly) values() {
 		case !a.in.HostLost: // the master had nobody else's lock on it: it is new
 			*b = proto.Block{Valid: !a.im.Resources[i].Doubted}
 			a.stamp(b)
-		case n.copied: // rule 3
+		case copies: // rule 3
 			*b = n.newest
-			if b.Valid && !n.guarded {
+			if b.Valid && a.im.Resources[i].Doubted { // that no lock prevents
 				b.Valid = false
 				a.stamp(b)
 			}
@@ -350,6 +351,9 @@ func (a *assembly) values() {
 			a.stamp(b)
 		}
 		now := b.Stamp
+		if copies {
+			now = n.newest.Stamp
+		}
 		for _, w := range n.writes {
 			if n.written(&w, now) {
 				continue
@@ -359,6 +363,10 @@ func (a *assembly) values() {
 			} else {
 				b.Value, b.Valid = w.value, true
 			}
+			a.stamp(b)
+		}
+		if copies && !n.guarded && b.Valid { // somebody who is lost may have written after all of that
+			b.Valid = false
 			a.stamp(b)
 		}
 	}

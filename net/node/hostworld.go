@@ -55,6 +55,9 @@ func (w *hostWorld) Open(initial []uint64) (host.Log, error) {
 	return &viewsLog{g, w.n}, nil
 }
 
+// Calls implements host.World.
+func (w *hostWorld) Calls(data []byte) bool { return views.Addressee(data) == uint64(w.host.ID()) }
+
 // Tell implements host.World.
 func (w *hostWorld) Tell(to proto.HostID, m *proto.Msg) { w.hosts.send(to, m) }
 

@@ -218,6 +218,15 @@ func (g *Group) Receive(from uint64, data []byte) error {
 	})
 }
 
+// Addressee is whom a message is for; 0 if it is none.
+func Addressee(data []byte) uint64 {
+	m := &raftpb.Message{}
+	if len(data) > 2*maxMessage || proto.Unmarshal(data, m) != nil {
+		return 0
+	}
+	return m.GetTo()
+}
+
 // Unreachable says that messages to a voter do not get through.
 func (g *Group) Unreachable(id uint64) {
 	g.do(func() error { g.node.ReportUnreachable(id); return nil })

@@ -151,6 +151,9 @@ func (r *role) Open(initial []uint64) (host.Log, error) {
 	return simLog{g}, nil
 }
 
+// Calls implements host.World.
+func (r *role) Calls(data []byte) bool { return views.Addressee(data) == uint64(r.id) }
+
 // Tell implements host.World.
 func (r *role) Tell(to proto.HostID, m *proto.Msg) {
 	x := r.addr[to]
