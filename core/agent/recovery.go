@@ -45,6 +45,7 @@ type round struct {
 	waiting map[proto.ProcID]bool
 	left    uint32 // blocks that stay not valid
 	died    bool   // a master that was to do it
+	sent    bool   // what it rests on is agreed, and they were told
 }
 
 func (r *recovery) init(past *Lasting, live []proto.ProcID) {
@@ -245,20 +246,25 @@ func (a *Agent) serveDomain(d *domain, q domainAsk) {
 	}
 }
 
-// startRound sends an order to all masters of the domain's resources.
+// startRound sends an order to all masters of the domain's resources, who must not hear
+// of what a successor would not know.
 func (a *Agent) startRound(d *domain, q domainAsk, number uint64) {
 	r := &round{ask: q, number: number, waiting: a.masters(d.digest)}
 	d.round = r
-	for _, p := range sorted(r.waiting) {
-		a.world.Send(p, &proto.Msg{Kind: proto.KRound, Domain: d.digest, Number: number, Flags: q.what})
-	}
-	a.endRound(d)
+	a.world.Agree(func() {
+		r.sent = true
+		for _, p := range sorted(r.waiting) {
+			a.world.Send(p, &proto.Msg{Kind: proto.KRound, Domain: d.digest, Number: number, Flags: q.what})
+		}
+		a.endRound(d)
+		a.serveDomains()
+	})
 }
 
 // ordersAgain: what a process was told may be lost with the agent of its host.
 func (a *Agent) ordersAgain(p proto.ProcID) {
 	for _, digest := range inOrder(a.recovery.domains) {
-		if r := a.recovery.domains[digest].round; r != nil && r.waiting[p] {
+		if r := a.recovery.domains[digest].round; r != nil && r.sent && r.waiting[p] {
 			a.world.Send(p, &proto.Msg{Kind: proto.KRound, Domain: digest, Number: r.number, Flags: r.ask.what})
 		}
 	}
@@ -278,7 +284,7 @@ func (a *Agent) masters(domain proto.Digest) map[proto.ProcID]bool {
 
 func (a *Agent) roundDone(p proto.ProcID, m *proto.Msg) {
 	d := a.recovery.domains[m.Domain]
-	if d == nil || d.round == nil || d.round.number != m.Number || !d.round.waiting[p] {
+	if d == nil || d.round == nil || !d.round.sent || d.round.number != m.Number || !d.round.waiting[p] {
 		return
 	}
 	delete(d.round.waiting, p)
@@ -290,7 +296,7 @@ func (a *Agent) roundDone(p proto.ProcID, m *proto.Msg) {
 // endRound answers who asked, once every master has done its part.
 func (a *Agent) endRound(d *domain) {
 	r := d.round
-	if len(r.waiting) > 0 {
+	if !r.sent || len(r.waiting) > 0 {
 		return
 	}
 	d.round = nil
@@ -323,9 +329,12 @@ func (a *Agent) recovered(domain proto.Digest) {
 		return
 	}
 	delete(a.recovery.doubted, domain)
-	for _, p := range sorted(a.masters(domain)) {
-		a.world.Send(p, &proto.Msg{Kind: proto.KRound, Domain: domain, Flags: proto.DomainRecovered})
-	}
+	masters := sorted(a.masters(domain))
+	a.world.Agree(func() {
+		for _, p := range masters {
+			a.world.Send(p, &proto.Msg{Kind: proto.KRound, Domain: domain, Flags: proto.DomainRecovered})
+		}
+	})
 }
 
 // deadInDomains: a process has died. Its collection is free again; another's is in
