@@ -29,8 +29,12 @@ func (s *sim) checkImageOfHosts(r *role, im *proto.Image) {
 			continue // what is under way may have been done, or is done here
 		}
 		s.counts[imagesWithout]++
+		perhaps = perhaps || slices.ContainsFunc(im.Locks, func(l proto.ImageLock) bool {
+			n := s.byID[l.Owner]
+			return int(l.Resource) == i && n != nil && n.dead && mode.ProtectsValue(l.Granted)
+		})
 		if perhaps && !protected {
-			continue // it may have given up what has protected the block
+			continue // it may have given up what has protected the block, or have died since it told
 		}
 		if !protected {
 			if ir.Block.Valid {
