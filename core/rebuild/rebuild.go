@@ -54,9 +54,12 @@ type assembly struct {
 	byName map[child]int32
 	of     map[owned]int32               // resource of each reported lock
 	kept   map[proto.Digest]proto.Digest // domains of the persistent resources
-	notes  []note                        // per resource
-	asked  []asked                       // for each lock of the image
-	seq    uint64
+	// records and copies are the newest of each resource in those of the Input.
+	records, copies map[proto.Digest]*proto.Record
+
+	notes []note  // per resource
+	asked []asked // for each lock of the image
+	seq   uint64
 }
 
 type child struct {
@@ -102,6 +105,9 @@ func Assemble(in *Input) *proto.Image {
 		byName: map[child]int32{},
 		of:     map[owned]int32{},
 		kept:   map[proto.Digest]proto.Digest{},
+
+		records: newest(in.Records),
+		copies:  newest(in.Copies),
 	}
 	for i := range in.Kept {
 		a.kept[in.Kept[i].Digest()] = in.Kept[i].Domain
@@ -141,20 +147,21 @@ func (a *assembly) resource(parent int32, name proto.Name) int32 {
 	}
 	a.im.Resources = append(a.im.Resources, proto.ImageResource{Parent: parent, Name: name, Digest: d})
 	a.byName[key] = i
-	n := note{record: newest(a.in.Records, d)}
-	if r := newest(a.in.Copies, d); r != nil {
+	n := note{record: a.records[d]}
+	if r := a.copies[d]; r != nil {
 		n.newest, n.copied = r.Block, true
 	}
 	a.notes = append(a.notes, n)
 	return i
 }
 
-// newest is the newest journal record of a resource.
-func newest(records []proto.Record, d proto.Digest) (best *proto.Record) {
+// newest is the newest journal record of each resource.
+func newest(records []proto.Record) map[proto.Digest]*proto.Record {
+	best := make(map[proto.Digest]*proto.Record, len(records))
 	for i := range records {
 		r := &records[i]
-		if r.Resource == d && (best == nil || best.Block.Stamp.Less(r.Block.Stamp)) {
-			best = r
+		if b := best[r.Resource]; b == nil || b.Block.Stamp.Less(r.Block.Stamp) {
+			best[r.Resource] = r
 		}
 	}
 	return best
