@@ -402,7 +402,8 @@ func (h *Host) renew(now int64) {
 		return
 	}
 	lease := h.cfg.Lease
-	if h.file.Until()-now >= lease*3/4 || h.renewal.token != 0 && now-h.renewal.sent < lease/8 {
+	// What an agent before this one has proven is not for this one to go by.
+	if h.leased && h.file.Until()-now >= lease*3/4 || h.renewal.token != 0 && now-h.renewal.sent < lease/8 {
 		return
 	}
 	h.renewal.token, h.renewal.start, h.renewal.sent = h.world.Random(), now, now

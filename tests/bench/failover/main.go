@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/godlm/godlm/core/dlm"
@@ -18,6 +19,7 @@ var (
 	runs     = flag.Int("runs", 20, "of each kind")
 	lease    = flag.Duration("lease", 5*time.Second, "configured lease")
 	suspect  = flag.Duration("suspect", 3*time.Second, "configured suspicion")
+	only     = flag.String("only", "", "measure only losses with this in their names")
 	hosts    = flag.Int("hosts", 3, "how many")
 	loopback = flag.Bool("loopback", false, "hosts on loopback addresses, without network namespaces: a host that is cut off is one whose processes are stopped")
 )
@@ -104,6 +106,9 @@ func measure(r *reporter) {
 		*hosts, how, *lease, *suspect, *runs)
 	fmt.Printf("  %-40s %9s %9s %9s %9s   %s\n", "what is lost (with the lock)", "min", "median", "p90", "max", "of it lease")
 	for i, x := range losses {
+		if !strings.Contains(x.name, *only) {
+			continue
+		}
 		var took []time.Duration
 		for run := range *runs {
 			took = append(took, once(l, &x, fmt.Sprintf("R%d.%d", i, run)))
