@@ -402,8 +402,11 @@ func (h *Host) renew(now int64) {
 		return
 	}
 	lease := h.cfg.Lease
+	left := h.file.Until() - now
+	// A question may be lost with a leader: the nearer the end, the sooner the next one.
+	again := min(lease/8, max(left/4, 2*h.cfg.Tick))
 	// What an agent before this one has proven is not for this one to go by.
-	if h.leased && h.file.Until()-now >= lease*3/4 || h.renewal.token != 0 && now-h.renewal.sent < lease/8 {
+	if h.leased && left >= lease*3/4 || h.renewal.token != 0 && now-h.renewal.sent < again {
 		return
 	}
 	h.renewal.token, h.renewal.start, h.renewal.sent = h.world.Random(), now, now

@@ -155,8 +155,16 @@ func (s *sim) recoverAll() {
 			if round > 8 {
 				s.fail("domain %s is never recovered", domainNames[d])
 			}
+			if n.dead {
+				if n = s.anyLive(); n == nil {
+					return
+				}
+			}
 			o = s.callDomain(n, d)
 			s.calm()
+			if n.dead { // of its host's lease
+				continue
+			}
 			if o == nil || !o.answered {
 				s.fail("%s: domain %s does not answer", n, domainNames[d])
 			}
