@@ -585,8 +585,9 @@ func (a *Agent) advance() {
 			return
 		}
 	}
+	left := estate{a: a, of: map[proto.ProcID]map[proto.Digest][]proto.Record{}}
 	for _, d := range inOrder(a.lost) {
-		a.placeTree(a.lost[d])
+		a.placeTree(a.lost[d], &left)
 	}
 	clear(a.lost)
 	clear(a.reports)
@@ -594,7 +595,7 @@ func (a *Agent) advance() {
 }
 
 // placeTree puts one tree together and sends it to its new master.
-func (a *Agent) placeTree(t *tree) {
+func (a *Agent) placeTree(t *tree, left *estate) {
 	reports := a.reports[t.digest]
 	var im *proto.Image
 	kept := a.recovery.keptOf(t.digest)
@@ -606,11 +607,11 @@ func (a *Agent) placeTree(t *tree) {
 		// died while the tree was being installed may have written half of it.
 		var records, copies []proto.Record
 		if a.dead[t.master] {
-			records = a.recordsOf(t.master, t.digest)
+			records = left.records(t.master, t.digest)
 		} else {
 			for _, d := range sorted(a.dead) {
 				if !a.coming[d] {
-					copies = append(copies, a.recordsOf(d, t.digest)...)
+					copies = append(copies, left.records(d, t.digest)...)
 				}
 			}
 		}
@@ -634,8 +635,22 @@ func (a *Agent) placeTree(t *tree) {
 	a.world.Send(t.placing, &proto.Msg{Kind: proto.KInstall, Image: im})
 }
 
-func (a *Agent) recordsOf(dead proto.ProcID, tree proto.Digest) []proto.Record {
-	return slices.DeleteFunc(a.world.Records(dead), func(r proto.Record) bool { return r.Tree != tree })
+// estate is what the dead have left in their value journals, read once for all trees.
+type estate struct {
+	a  *Agent
+	of map[proto.ProcID]map[proto.Digest][]proto.Record
+}
+
+func (e *estate) records(dead proto.ProcID, tree proto.Digest) []proto.Record {
+	byTree, read := e.of[dead]
+	if !read {
+		byTree = map[proto.Digest][]proto.Record{}
+		for _, r := range e.a.world.Records(dead) {
+			byTree[r.Tree] = append(byTree[r.Tree], r)
+		}
+		e.of[dead] = byTree
+	}
+	return byTree[tree]
 }
 
 // roomiest is who is to master the image: the owner of the most locks, then

@@ -206,9 +206,7 @@ func (h *Host) fromSeat(from proto.HostID, m *proto.Msg) {
 	case proto.KReached:
 		h.agent.Connected(m.Proc)
 	case proto.KJournal:
-		c := *m
-		c.Procs, c.Records = slices.Clone(m.Procs), slices.Clone(m.Records)
-		h.journals[m.Proc] = &c
+		h.journals[m.Proc] = newEstate(m)
 		h.agent.Journal(m.Proc)
 	}
 }

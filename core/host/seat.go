@@ -22,7 +22,7 @@ type seat struct {
 	homes   map[proto.ProcID]proto.HostID // of processes on other hosts
 	// rebuilding: since when resources are rebuilt that others are needed for.
 	rebuilding int64
-	journals   map[proto.ProcID]*proto.Msg // what dead processes of other hosts have left
+	journals   map[proto.ProcID]*estate
 
 	// told is the epoch of the coordination to which this host has given its roster.
 	told   uint32
@@ -38,6 +38,28 @@ type seat struct {
 type roster struct {
 	birth uint32
 	msg   *proto.Msg
+}
+
+// estate is what a dead process of another host has left in its value journal.
+type estate struct {
+	peers   []proto.ProcID
+	all     bool // may be peers
+	records []proto.Record
+	retired map[proto.Digest]bool // trees whose records count no more
+}
+
+func newEstate(m *proto.Msg) *estate {
+	return &estate{
+		peers: slices.Clone(m.Procs), all: m.Flags&proto.JournalAll != 0,
+		records: slices.Clone(m.Records), retired: map[proto.Digest]bool{},
+	}
+}
+
+// left are the records that count.
+func (e *estate) left() []proto.Record {
+	e.records = slices.DeleteFunc(e.records, func(r proto.Record) bool { return e.retired[r.Tree] })
+	clear(e.retired)
+	return slices.Clone(e.records)
 }
 
 // joining is a new process or container that waits for its name.
@@ -61,7 +83,7 @@ func (s *seat) init() {
 func (s *seat) vacate() {
 	s.agent = nil
 	s.rosters = map[proto.HostID]*roster{}
-	s.journals = map[proto.ProcID]*proto.Msg{}
+	s.journals = map[proto.ProcID]*estate{}
 	s.memory = memory{}
 	clear(s.homes)
 }

@@ -27,8 +27,8 @@ func (w *world) Records(dead proto.ProcID) []proto.Record {
 	if _, away := w.homes[dead]; !away {
 		return w.world.Records(dead)
 	}
-	if m := w.journals[dead]; m != nil {
-		return slices.Clone(m.Records)
+	if e := w.journals[dead]; e != nil {
+		return e.left()
 	}
 	return nil
 }
@@ -38,8 +38,8 @@ func (w *world) Peers(dead proto.ProcID) (peers []proto.ProcID, all bool) {
 	if _, away := w.homes[dead]; !away {
 		return w.world.Peers(dead)
 	}
-	if m := w.journals[dead]; m != nil {
-		return slices.Clone(m.Procs), m.Flags&proto.JournalAll != 0
+	if e := w.journals[dead]; e != nil {
+		return slices.Clone(e.peers), e.all
 	}
 	return nil, true
 }
@@ -51,8 +51,8 @@ func (w *world) Retire(dead proto.ProcID, tree proto.Digest) {
 		w.world.Retire(dead, tree)
 		return
 	}
-	if m := w.journals[dead]; m != nil {
-		m.Records = slices.DeleteFunc(m.Records, func(r proto.Record) bool { return r.Tree == tree })
+	if e := w.journals[dead]; e != nil {
+		e.retired[tree] = true
 		w.world.Tell(home, &proto.Msg{Kind: proto.KRetire, Proc: dead, Domain: tree})
 	}
 }

@@ -63,3 +63,28 @@ func Retire(m Memory, tree proto.Digest) {
 		return true
 	})
 }
+
+// Trees retires the records of a process file tree by tree, without a look at all of
+// them for each.
+type Trees struct {
+	cells map[proto.Digest][]cell
+}
+
+// ReadTrees finds out which records are of which tree.
+func ReadTrees(m Memory) *Trees {
+	t := &Trees{map[proto.Digest][]cell{}}
+	records.each(m, func(_ int, c cell, body []byte) bool {
+		d := decode(body).Tree
+		t.cells[d] = append(t.cells[d], c)
+		return true
+	})
+	return t
+}
+
+// Retire makes the records of one tree void.
+func (t *Trees) Retire(tree proto.Digest) {
+	for _, c := range t.cells[tree] {
+		c.wipe()
+	}
+	delete(t.cells, tree)
+}

@@ -182,7 +182,7 @@ func (w *hostWorld) Peers(dead proto.ProcID) (peers []proto.ProcID, all bool) {
 // Retire implements host.World.
 func (w *hostWorld) Retire(dead proto.ProcID, tree proto.Digest) {
 	if f := w.dead[dead]; f != nil {
-		journal.Retire(f, tree)
+		f.Retire(tree)
 	}
 }
 

@@ -172,8 +172,17 @@ func (d *Dir) Scan(own string) ([]State, error) {
 // Dead is the file of a dead process. It is locked, so that nobody takes it.
 type Dead struct {
 	*Mapping
-	dir  *Dir
-	name string
+	dir   *Dir
+	name  string
+	trees *journal.Trees // once something of it was retired
+}
+
+// Retire makes its records of one tree void.
+func (f *Dead) Retire(tree proto.Digest) {
+	if f.trees == nil {
+		f.trees = journal.ReadTrees(f)
+	}
+	f.trees.Retire(tree)
 }
 
 // OpenDead maps a dead process's file.
@@ -194,7 +203,7 @@ func (d *Dir) OpenDead(name string) (*Dead, error) {
 	if err != nil {
 		return nil, errors.Join(err, closeFD(fd))
 	}
-	return &Dead{m, d, name}, nil
+	return &Dead{Mapping: m, dir: d, name: name}, nil
 }
 
 // Close lets go of the file and leaves it.
