@@ -9,6 +9,8 @@ trap 'rm -rf "$dir"' EXIT
 GODLM_DIR=$dir build/bench/pairs "$@"
 go test -run - -bench 'LocalPair' -benchmem ./core/process | grep -E '^Benchmark' |
 	awk '{ print "Go allocations per local lock+unlock, by the Go benchmark: " $(NF-1) }'
+${CC:-gcc} -O2 -Wall -Wextra -Iinclude -o build/bench/rebuild tests/bench/rebuild.c -Lbuild -lgodlm -Wl,-rpath,"$PWD/build"
+GODLM_DIR=$dir build/bench/rebuild
 # How long others wait when a program or a host is lost; FAILOVER has the options of a
 # longer run.
 go build -o build/bench/failover ./tests/bench/failover
