@@ -285,9 +285,12 @@ func (c *Conn) end(err error) {
 	if c.closed.Load() {
 		return
 	}
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
 		err = nil
-	} else {
+	case errors.Is(err, ErrUnknown): // as when the other process has ended
+		c.loop.cfg.Log.Debug("connection closed", "error", err)
+	default:
 		c.loop.cfg.Log.Warn("connection closed", "error", err)
 	}
 	c.Close()
