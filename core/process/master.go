@@ -159,10 +159,10 @@ func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
 		s.freeForeign(t)
 		r.held = append(r.held, heldMsg{from, s.p.world.Now(), *m})
 	case dlm.Synch:
-		r.foreign[key] = t
+		r.admit(key, t)
 		r.sendGranted(t)
 	case dlm.Pending:
-		r.foreign[key] = t
+		r.admit(key, t)
 		r.sendQueued(t)
 	default:
 		s.freeForeign(t)

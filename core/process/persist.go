@@ -19,7 +19,7 @@ func (r *root) askToKeep(parent *tree.Lock, name *proto.Name, domain proto.Diges
 	if k.Digest() == r.noKeep {
 		return dlm.InsfMem
 	}
-	r.where, r.keep, r.keepOp = keeping, k, r.nextOp()
+	r.where, r.keep, r.keepOp = keeping, &k, r.nextOp()
 	r.sendKeep()
 	return dlm.Unkept
 }
@@ -36,7 +36,7 @@ func (r *root) kept(m *proto.Msg) {
 		return
 	}
 	k := r.keep
-	r.where, r.keep = local, proto.Kept{}
+	r.where, r.keep = local, nil
 	r.dropDead()
 	if m.Status != 0 || r.tree.Keep(k.Path, k.Domain, m.Flags&proto.DomainInvalid != 0) != nil {
 		r.noKeep = k.Digest()

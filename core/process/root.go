@@ -47,14 +47,14 @@ type root struct {
 	assign   uint64
 	givenUp  uint64 // assignment that its master says it has given up
 	tree     *tree.Tree
-	foreign  map[owned]*tree.Lock // locks of others in tree
+	foreign  map[owned]*tree.Lock // locks of others in tree; nil until there is one
 	own      lockList
 	ownCount int
 	ops      uint64 // last operation number given
 	queries  []*query
 	held     []heldMsg    // requests of others that came before the tree did
 	keepOp   uint64       // number of that question
-	keep     proto.Kept   // see keeping
+	keep     *proto.Kept  // see keeping
 	noKeep   proto.Digest // the agent could not note this one
 	next     *root
 	prev     *root
@@ -137,6 +137,14 @@ func (s *shard) compose(k proto.Kind) *proto.Msg {
 	return &s.msg
 }
 
+// admit notes a lock of another process.
+func (r *root) admit(key owned, t *tree.Lock) {
+	if r.foreign == nil {
+		r.foreign = map[owned]*tree.Lock{}
+	}
+	r.foreign[key] = t
+}
+
 // find asks the directory for the root's master.
 func (r *root) find(kind lookupKind) {
 	if r.asked >= kind || r.where == keeping {
@@ -169,7 +177,6 @@ func (r *root) becomeLocal(assign uint64) {
 	s := r.shard
 	r.where, r.master, r.assign = local, s.p.me, assign
 	r.tree = tree.New(r.key, assign, s.p.me, r, s.p.journal)
-	r.foreign = map[owned]*tree.Lock{}
 	r.resume()
 }
 

@@ -283,7 +283,6 @@ func (r *root) install(im *proto.Image) {
 		return
 	}
 	r.abandonTree()
-	r.foreign = map[owned]*tree.Lock{}
 	r.where, r.master, r.assign = installing, s.p.me, im.Assign
 	for i := range im.Locks {
 		if o := im.Locks[i].Owner; o != s.p.me && o != proto.Keeper {
@@ -300,7 +299,7 @@ func (r *root) install(im *proto.Image) {
 			}
 		}
 		f := s.foreignLock()
-		r.foreign[owned{il.Owner, il.Lock}] = f
+		r.admit(owned{il.Owner, il.Lock}, f)
 		return f
 	})
 	r.tree = t

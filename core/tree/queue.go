@@ -165,11 +165,14 @@ func (r *Resource) record() {
 		return
 	}
 	t := r.tree
-	t.line = proto.Record{Tree: t.Digest, Resource: r.Digest, Block: r.Block}
+	if t.line == nil {
+		t.line = &proto.Record{}
+	}
+	*t.line = proto.Record{Tree: t.Digest, Resource: r.Digest, Block: r.Block}
 	if r.writer != nil {
 		t.line.Writer, t.line.Lock = r.writer.Owner, r.writer.ID
 	}
-	t.journal.Write(r.slot, &t.line)
+	t.journal.Write(r.slot, t.line)
 }
 
 // enter counts l in. It fails when the value journal has no room.
