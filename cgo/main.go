@@ -16,13 +16,11 @@ package main
 import "C"
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +32,7 @@ import (
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/process"
 	"github.com/godlm/godlm/core/proto"
-	"github.com/godlm/godlm/net/config"
+	"github.com/godlm/godlm/net/attach"
 	"github.com/godlm/godlm/net/node"
 )
 
@@ -69,46 +67,19 @@ func getenv(name string) string {
 	return C.GoString(C.getenv(c))
 }
 
-// environment is getenv with what the configuration file adds, once that is read.
-var environment atomic.Pointer[func(string) string]
-
-// setting is what the environment or the configuration file says.
-func setting(name string) string {
-	if f := environment.Load(); f != nil {
-		return (*f)(name)
-	}
-	return getenv(name)
-}
-
-// deadlockWait is $GODLM_DEADLOCK_WAIT_MS, 0 if that is not a number from 1 on.
-func deadlockWait() time.Duration {
-	s := setting("GODLM_DEADLOCK_WAIT_MS")
-	ms, err := strconv.ParseUint(s, 10, 31)
-	if s != "" && (err != nil || ms == 0) {
-		logger().Warn("GODLM_DEADLOCK_WAIT_MS is not a number of milliseconds; the default is used", "value", s)
-	}
-	return time.Duration(ms) * time.Millisecond
-}
-
-// central is whether $GODLM_MASTER is "agent".
-func central() bool {
-	s := setting("GODLM_MASTER")
-	if s != "" && s != "agent" {
-		logger().Warn("GODLM_MASTER is not \"agent\"; the default is used", "value", s)
-	}
-	return s == "agent"
-}
+// settings are those of the environment and the configuration file, once that is read.
+var settings atomic.Pointer[attach.Settings]
 
 // joinPersistent is $GODLM_JOIN_PERSISTENT at the first join.
 var joinPersistent atomic.Bool
 
 // logger writes to standard error, quiet by default (GODLM_LOG=debug|info|warn|error).
 func logger() *slog.Logger {
-	level := slog.LevelWarn
-	if s := setting("GODLM_LOG"); s != "" {
-		_ = level.UnmarshalText([]byte(s)) // an unknown word leaves the default
+	env := getenv
+	if s := settings.Load(); s != nil {
+		env = s.Get
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	return attach.Logger(env, os.Stderr, slog.LevelWarn)
 }
 
 //export godlmgo_ping
@@ -137,60 +108,32 @@ func godlmgo_open() (st C.int32_t) {
 	if current.Load() != nil {
 		return 0
 	}
-	env, err := config.Environment(getenv)
+	s, err := attach.Read(getenv)
 	if err != nil {
 		logger().Error("cannot join", "error", err)
-		return C.int32_t(dlm.ENoSys)
+		return C.int32_t(attach.Status(err))
 	}
-	environment.Store(&env)
-	if setting("GODLM_ON_LOST") == "abort" {
+	settings.Store(s)
+	if s.AbortOnLost() {
 		C.godlm_abort_on_lost()
 	}
-	cluster, err := node.ClusterFrom(setting)
-	if err != nil {
-		err = config.Blame(getenv, err)
-		logger().Error("cannot join", "error", err)
-		return C.int32_t(dlm.ENoSys)
-	}
-	n, err := open(cluster)
-	for limit := time.Now().Add(removedTime); errors.Is(err, node.ErrRemoved) && time.Now().Before(limit); {
-		time.Sleep(removedPause) // it comes back as a new member
-		n, err = open(cluster)
-	}
+	n, err := s.Open(node.Config{
+		Sink:      sink{},
+		OpenFD:    func(fd int) { C.godlm_fd_opened(C.int(fd)) },
+		CloseFD:   func(fd int) { C.godlm_fd_closed(C.int(fd)) },
+		HoldForks: holdForks,
+		Yield:     func() { C.godlm_yield() },
+		Leave:     leaveTime * 4 / 5,
+		Log:       logger(),
+	})
 	if err != nil {
 		logger().Error("cannot join", "error", err)
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
-			return C.int32_t(dlm.InsfMem)
-		}
-		return C.int32_t(dlm.ENoSys)
+		return C.int32_t(attach.Status(err))
 	}
-	joinPersistent.Store(setting("GODLM_JOIN_PERSISTENT") == "1")
+	joinPersistent.Store(s.JoinPersistent())
 	C.godlm_set_epoll(C.int(n.EpollFD()))
 	current.Store(n)
 	return 0
-}
-
-// removedTime is how long a join goes on while this host is being removed from the cluster,
-// removedPause the time between two attempts.
-const (
-	removedTime  = 10 * time.Second
-	removedPause = 200 * time.Millisecond
-)
-
-func open(cluster *node.Cluster) (*node.Node, error) {
-	return node.Open(node.Config{
-		Getenv:       setting,
-		Cluster:      cluster,
-		Sink:         sink{},
-		OpenFD:       func(fd int) { C.godlm_fd_opened(C.int(fd)) },
-		CloseFD:      func(fd int) { C.godlm_fd_closed(C.int(fd)) },
-		HoldForks:    holdForks,
-		Yield:        func() { C.godlm_yield() },
-		DeadlockWait: deadlockWait(),
-		Central:      central(),
-		Leave:        leaveTime * 4 / 5,
-		Log:          logger(),
-	})
 }
 
 func holdForks() (done func()) {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/godlm/godlm/core/process"
 	"github.com/godlm/godlm/core/proto"
-	"github.com/godlm/godlm/net/config"
+	"github.com/godlm/godlm/net/attach"
 	"github.com/godlm/godlm/net/node"
 )
 
@@ -26,22 +26,15 @@ func newAgent(o *options) *cobra.Command {
 			"with every program that ends. If another program has the role it waits for that to end, like all others.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			env, err := o.environment()
+			s, err := attach.Read(o.getenv)
 			if err != nil {
-				return err
+				return &exit{exitError, err}
 			}
-			level := slog.LevelInfo
-			if s := env("GODLM_LOG"); s != "" {
-				_ = level.UnmarshalText([]byte(s)) // an unknown word leaves the default
+			cfg := node.Config{Log: attach.Logger(s.Get, c.ErrOrStderr(), slog.LevelInfo)}
+			if err := s.Configure(&cfg); err != nil {
+				return &exit{exitError, err}
 			}
-			cluster, err := node.ClusterFrom(env)
-			if err != nil {
-				return &exit{exitError, config.Blame(o.getenv, err)}
-			}
-			return serve(node.Config{
-				Getenv: env, Cluster: cluster, Central: env("GODLM_MASTER") == "agent",
-				Log: slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level})),
-			})
+			return serve(cfg)
 		},
 	}
 }

@@ -1,0 +1,124 @@
+// Package attach takes a program into the lock manager in the way that its environment
+// and the configuration file ask for: it reads the settings, opens the node, goes on
+// while this host is just being removed, and says in a status what went wrong. C
+// programs, Go programs and the agent join through it, so that a setting means the same
+// to all of them. What the settings of hosts mean is package node's business, what may
+// stand in the file package config's.
+package attach
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/net/config"
+	"github.com/godlm/godlm/net/node"
+)
+
+// removedTime is how long a join goes on while this host is being removed from the cluster,
+// removedPause the time between two attempts.
+const (
+	removedTime  = 10 * time.Second
+	removedPause = 200 * time.Millisecond
+)
+
+// Settings are what the environment and the configuration file say.
+type Settings struct {
+	getenv func(string) string // the environment alone
+	env    func(string) string // with the file
+}
+
+// Read reads the configuration file that the environment asks for.
+func Read(getenv func(string) string) (*Settings, error) {
+	env, err := config.Environment(getenv)
+	if err != nil {
+		return nil, err
+	}
+	return &Settings{getenv, env}, nil
+}
+
+// Get is a variable of the environment, or what the file says instead.
+func (s *Settings) Get(name string) string { return s.env(name) }
+
+// AbortOnLost: the program wants to end when its locks are lost.
+func (s *Settings) AbortOnLost() bool { return s.env("GODLM_ON_LOST") == "abort" }
+
+// JoinPersistent: whoever locks a persistent resource need not say that it is one.
+func (s *Settings) JoinPersistent() bool { return s.env("GODLM_JOIN_PERSISTENT") == "1" }
+
+// Configure puts the settings into cfg, which has its log already.
+func (s *Settings) Configure(cfg *node.Config) (err error) {
+	cfg.Getenv = s.env
+	cfg.DeadlockWait = s.deadlockWait(cfg.Log)
+	cfg.Central = s.central(cfg.Log)
+	if cfg.Cluster, err = node.ClusterFrom(s.env); err != nil {
+		return config.Blame(s.getenv, err)
+	}
+	return nil
+}
+
+// Open opens a node with these settings. cfg brings what is the program's own, among it a
+// log. A context in it bounds all attempts together.
+func (s *Settings) Open(cfg node.Config) (*node.Node, error) {
+	if err := s.Configure(&cfg); err != nil {
+		return nil, err
+	}
+	ctx := cfg.Context
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	for limit := time.Now().Add(removedTime); ; {
+		n, err := node.Open(cfg)
+		if !errors.Is(err, node.ErrRemoved) || time.Now().After(limit) {
+			return n, err
+		}
+		select { // it comes back as a new member
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		case <-time.After(removedPause):
+		}
+	}
+}
+
+// deadlockWait is $GODLM_DEADLOCK_WAIT_MS, 0 if that is not a number from 1 on.
+func (s *Settings) deadlockWait(log *slog.Logger) time.Duration {
+	v := s.env("GODLM_DEADLOCK_WAIT_MS")
+	ms, err := strconv.ParseUint(v, 10, 31)
+	if v != "" && (err != nil || ms == 0) {
+		log.Warn("GODLM_DEADLOCK_WAIT_MS is not a number of milliseconds; the default is used", "value", v)
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// central is whether $GODLM_MASTER is "agent".
+func (s *Settings) central(log *slog.Logger) bool {
+	v := s.env("GODLM_MASTER")
+	if v != "" && v != "agent" {
+		log.Warn("GODLM_MASTER is not \"agent\"; the default is used", "value", v)
+	}
+	return v == "agent"
+}
+
+// Logger writes to w what is at least as grave as usual, or as $GODLM_LOG says
+// (debug|info|warn|error).
+func Logger(env func(string) string, w io.Writer, usual slog.Level) *slog.Logger {
+	level := usual
+	if v := env("GODLM_LOG"); v != "" {
+		_ = level.UnmarshalText([]byte(v)) // an unknown word leaves the default
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// Status is what a program is answered when Read or Open fails.
+func Status(err error) dlm.Status {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+		return dlm.InsfMem
+	}
+	return dlm.ENoSys
+}
