@@ -28,6 +28,7 @@ func (s *shard) take(l *lock, b *proto.Block, atOnce bool, c *Completion) {
 	}
 	l.granted, l.held, l.user, l.block = a.mode, a.flags, a.user, *b
 	l.ask = ask{}
+	s.rest(l)
 	if l.noticed != mode.None && mode.Compatible(l.granted, l.noticed) {
 		s.discardNotice(l)
 	}
@@ -45,7 +46,7 @@ func (s *shard) granted(l *lock, b *proto.Block) {
 		return
 	}
 	if isNew && !l.unlock.active {
-		l.unlock = unlocking{active: true, silent: true, op: l.root.nextOp()}
+		s.busy(l).unlock = unlocking{active: true, silent: true, op: l.root.nextOp()}
 		l.root.carryUnlock(l)
 	}
 }
@@ -53,11 +54,12 @@ func (s *shard) granted(l *lock, b *proto.Block) {
 // refuse answers a pending request with an error. A new lock ends; a conversion
 // leaves the lock as it was (spec §4.8).
 func (s *shard) refuse(l *lock, st dlm.Status) {
-	a := l.ask
-	l.ask = ask{}
-	if a.kind == proto.PendingNothing {
+	if l.ask.kind == proto.PendingNothing {
 		return
 	}
+	a := l.ask
+	l.ask = ask{}
+	s.rest(l)
 	if !a.detached {
 		s.done = Completion{Token: a.token, Async: a.async, Lock: l.ID, Status: st, User: a.user}
 		s.p.world.Complete(&s.done)
@@ -82,6 +84,9 @@ func (s *shard) cancelled(l *lock) {
 // answerLeftovers completes whatever still waits for an answer about a lock that
 // ends: its request with dlm.Abort, its unlock with success.
 func (s *shard) answerLeftovers(l *lock) {
+	if l.pending == &idle {
+		return
+	}
 	a, u := l.ask, l.unlock
 	l.ask, l.unlock = ask{}, unlocking{}
 	if a.kind != proto.PendingNothing && !a.detached {
@@ -93,6 +98,7 @@ func (s *shard) answerLeftovers(l *lock) {
 		st = dlm.CancelGrant // meant an earlier request, which was granted
 	}
 	s.answerCancels(l, st, a.kind == proto.PendingNothing)
+	s.rest(l)
 	if u.active && !u.silent {
 		s.done = Completion{Token: u.token, Lock: l.ID, Status: dlm.Success}
 		s.p.world.Complete(&s.done)
@@ -100,8 +106,12 @@ func (s *shard) answerLeftovers(l *lock) {
 }
 
 // answerCancels tells all who asked to cancel. When there was nothing left to
-// cancel and the lock is gone, its handle is no longer one.
+// cancel and the lock is gone, its handle is no longer one. Whoever calls it sees to
+// it that l rests.
 func (s *shard) answerCancels(l *lock, st dlm.Status, gone bool) {
+	if l.pending == &idle {
+		return
+	}
 	if gone {
 		st = dlm.IvLockID
 	}
@@ -225,6 +235,7 @@ func (s *shard) cancelAnswered(l *lock, m *proto.Msg) {
 	if st == dlm.Success {
 		s.cancelled(l)
 	}
+	s.rest(l)
 	for _, token := range tokens {
 		s.done = Completion{Token: token, Lock: id, Status: st}
 		s.p.world.Complete(&s.done)

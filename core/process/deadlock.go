@@ -321,7 +321,7 @@ func (s *shard) standing(q *request) (*root, *tree.Lock) {
 	} else {
 		// A request that its owner has yet to repeat to a new master must not be
 		// refused: the repetition would come for a lock that is gone.
-		if t = r.foreign[owned{q.proc, q.Lock}]; t != nil && !t.Heard {
+		if t = r.foreign.of(q.proc, q.Lock); t != nil && !t.Heard {
 			t = nil
 		}
 	}
@@ -390,7 +390,7 @@ func (p *Process) refuseVictim(q *request) {
 	} else {
 		m := proto.Msg{Lock: q.Lock, Op: q.Op}
 		if !conversion {
-			delete(r.foreign, owned{q.proc, q.Lock})
+			r.foreign.remove(t)
 			s.freeForeign(t)
 		}
 		r.sendRefused(q.proc, &m, dlm.Deadlock)

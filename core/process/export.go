@@ -103,23 +103,20 @@ func (s *shard) restore(n *proto.NotedLock) {
 		s.seqs = append(s.seqs, s.p.firstSeq)
 	}
 	l := &lock{
-		name: n.Name, granted: n.Granted, held: n.Held, block: n.Block, token: n.Token, plain: n.Plain,
-		domain: n.Domain, user: n.User,
+		pending: &idle, position: &top,
+		granted: n.Granted, held: n.Held, block: n.Block, token: n.Token, plain: n.Plain, user: n.User,
 	}
 	l.ID, l.Owner, l.Party = n.Lock, s.p.me, n.Party
 	s.seqs[i] = uint32(n.Lock >> 32)
 	s.slots[i] = l
 	l.root = r
-	if l.parent = s.lookup(n.Parent); l.parent != nil {
-		l.depth = l.parent.depth + 1
-		l.parent.children++
-	}
+	s.locate(l, s.lookup(n.Parent), &n.Name, n.Domain)
 	r.own.push(l)
 	if r.ownCount++; r.ownCount == 1 {
 		s.idle--
 	}
 	if n.Pending != proto.PendingNothing {
-		l.ask = ask{
+		s.busy(l).ask = ask{
 			kind: n.Pending, mode: n.Requested, flags: n.Flags, op: n.Op, arrival: n.Arrival,
 			made: n.Made, since: n.Since, waited: n.Waited, value: n.Write, user: n.AskUser,
 			token: n.AskToken, async: n.Async, expired: n.Expired, detached: n.Detached,
@@ -129,10 +126,10 @@ func (s *shard) restore(n *proto.NotedLock) {
 		}
 	}
 	if n.Unlock {
-		l.unlock = unlocking{active: true, silent: n.Silent, flags: n.UnlockFlags, op: n.UnlockOp, value: n.UnlockWrite, token: n.UnlockToken}
+		s.busy(l).unlock = unlocking{active: true, silent: n.Silent, flags: n.UnlockFlags, op: n.UnlockOp, value: n.UnlockWrite, token: n.UnlockToken}
 	}
 	if n.Cancel {
-		l.cancel.active, l.cancel.op = true, n.CancelOp
+		s.busy(l).cancel.active, l.cancel.op = true, n.CancelOp
 		l.cancels = append(l.cancels, n.Cancels...)
 	}
 }

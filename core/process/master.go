@@ -65,7 +65,7 @@ func (r *root) fromOwner(from proto.ProcID, m *proto.Msg) {
 		// An idle tree goes to whoever asks next (design §5). The agent must learn
 		// of it before a lookup of ours comes; the one who asks tells it too.
 		s.sendDrop(r, r.assign)
-		r.where, r.tree, r.foreign = unknown, nil, nil
+		r.where, r.tree, r.foreign = unknown, nil, foreign{}
 		if r.quiet() {
 			s.drop(r)
 		}
@@ -127,8 +127,7 @@ func (r *root) sendStanding(t *tree.Lock) {
 }
 
 func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
-	key := owned{from, m.Lock}
-	if t := r.foreign[key]; t != nil {
+	if t := r.foreign.of(from, m.Lock); t != nil {
 		r.sendStanding(t)
 		return
 	}
@@ -139,7 +138,7 @@ func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
 	}
 	var parent *tree.Lock
 	if m.Parent != 0 {
-		if parent = r.foreign[owned{from, m.Parent}]; parent == nil {
+		if parent = r.foreign.of(from, m.Parent); parent == nil {
 			r.sendRefused(from, m, dlm.ParNotGrant)
 			return
 		}
@@ -159,10 +158,10 @@ func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
 		s.freeForeign(t)
 		r.held = append(r.held, heldMsg{from, s.p.world.Now(), *m})
 	case dlm.Synch:
-		r.admit(key, t)
+		r.foreign.add(t)
 		r.sendGranted(t)
 	case dlm.Pending:
-		r.admit(key, t)
+		r.foreign.add(t)
 		r.sendQueued(t)
 	default:
 		s.freeForeign(t)
@@ -171,7 +170,7 @@ func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
 }
 
 func (r *root) foreignConvert(from proto.ProcID, m *proto.Msg) {
-	t := r.foreign[owned{from, m.Lock}]
+	t := r.foreign.of(from, m.Lock)
 	switch {
 	case t == nil:
 		r.sendRefused(from, m, dlm.IvLockID)
@@ -198,11 +197,10 @@ func (r *root) foreignConvert(from proto.ProcID, m *proto.Msg) {
 }
 
 func (r *root) foreignUnlock(from proto.ProcID, m *proto.Msg) {
-	key := owned{from, m.Lock}
 	id, op := m.Lock, m.Op
 	// An unknown lock has been unlocked by this very request before.
-	if t := r.foreign[key]; t != nil {
-		delete(r.foreign, key)
+	if t := r.foreign.of(from, id); t != nil {
+		r.foreign.remove(t)
 		r.tree.Unlock(t, dlm.Flags(m.Flags), &m.Value)
 		r.shard.freeForeign(t)
 	}
@@ -210,14 +208,13 @@ func (r *root) foreignUnlock(from proto.ProcID, m *proto.Msg) {
 }
 
 func (r *root) foreignCancel(from proto.ProcID, m *proto.Msg) {
-	key := owned{from, m.Lock}
 	st := dlm.CancelGrant
 	var res *tree.Resource
-	t := r.foreign[key]
+	t := r.foreign.of(from, m.Lock)
 	if t != nil {
 		res = t.Res
 		if st = r.tree.Cancel(t, dlm.Flags(m.Flags)); st == dlm.Success && t.Res == nil {
-			delete(r.foreign, key)
+			r.foreign.remove(t)
 			r.shard.freeForeign(t)
 			res = nil
 		}
@@ -233,7 +230,7 @@ func (r *root) foreignCancel(from proto.ProcID, m *proto.Msg) {
 func (r *root) foreignQuery(from proto.ProcID, m *proto.Msg) {
 	var parent *tree.Lock
 	if m.Parent != 0 {
-		parent = r.foreign[owned{from, m.Parent}]
+		parent = r.foreign.of(from, m.Parent)
 	}
 	a := r.answer(proto.KInfo, 0, m.Op)
 	a.Info = r.describe(m.Parent != 0, parent, &m.Name)
@@ -277,7 +274,7 @@ func (r *root) dropDead() {
 		return
 	}
 	for _, t := range dead {
-		delete(r.foreign, owned{t.Owner, t.ID})
+		r.foreign.remove(t)
 	}
 	r.tree.Drop(dead)
 	for _, t := range dead {

@@ -61,6 +61,8 @@ type shard struct {
 	free    []uint32
 	spare   []*lock      // own lock structures to use again
 	foreign []*tree.Lock // the same for other processes' locks
+	asks    []*pending   // the same for what is under way
+	places  []*position  // the same for sub-locks
 	queries map[uint32]*query
 	lastQ   uint32
 	lookups uint64    // numbers them
@@ -75,31 +77,21 @@ type shard struct {
 // has been told, wherever the master is.
 type lock struct {
 	tree.Lock
-	root     *root
-	parent   *lock
-	children int
-	depth    int
-	name     proto.Name // below the parent
-	next     *lock      // own locks of the root, in order of creation
-	prev     *lock
+	*pending  // &idle while nothing is under way
+	*position // &top of a lock on a root resource that is not persistent
+	root      *root
+	next      *lock // own locks of the root, in order of creation
+	prev      *lock
 
-	granted mode.Mode
-	held    uint32 // dlm.Flags of the granted request
-	block   proto.Block
-	token   proto.Stamp  // fencing token of the latest grant of PW or EX
-	plain   bool         // says nothing of value blocks that are not valid
-	domain  proto.Digest // of a persistent resource
-	user    User         // of the granted request
-	noticed mode.Mode    // of the undelivered blocking notification
-
-	ask     ask
-	unlock  unlocking
-	cancels []uint64 // tokens that wait for the answer to a cancel
-	cancel  struct {
-		active bool
-		flags  uint32
-		op     uint64
-	}
+	block    proto.Block
+	token    proto.Stamp // fencing token of the latest grant of PW or EX
+	user     User        // of the granted request
+	held     uint32      // dlm.Flags of the granted request
+	children uint32
+	depth    uint8
+	granted  mode.Mode
+	noticed  mode.Mode // of the undelivered blocking notification
+	plain    bool      // says nothing of value blocks that are not valid
 }
 
 // ask is the request that has not been answered yet.
@@ -121,6 +113,16 @@ type ask struct {
 	detached bool // nobody waits for it any more
 }
 
+// unlocking is an unlock that has not been answered yet.
+type unlocking struct {
+	active bool
+	silent bool // nobody asked for it
+	flags  uint32
+	op     uint64
+	value  proto.Value
+	token  uint64
+}
+
 // wait notes the master's word that l's request is queued.
 func (s *shard) wait(l *lock, arrival uint64) {
 	a := &l.ask
@@ -132,16 +134,6 @@ func (s *shard) wait(l *lock, arrival uint64) {
 		s.watchWait(l)
 	}
 	a.queued, a.waited, a.arrival = true, true, arrival
-}
-
-// unlocking is an unlock that has not been answered yet.
-type unlocking struct {
-	active bool
-	silent bool // nobody asked for it
-	flags  uint32
-	op     uint64
-	value  proto.Value
-	token  uint64
 }
 
 // New makes a process that has yet to join.
@@ -222,11 +214,11 @@ func (s *shard) newLock(r *root) *lock {
 	if n := len(s.spare); n > 0 {
 		l = s.spare[n-1]
 		s.spare = s.spare[:n-1]
-		cancels := l.cancels[:0]
-		*l = lock{cancels: cancels}
+		*l = lock{}
 	} else {
 		l = &lock{}
 	}
+	l.pending, l.position = &idle, &top
 	l.ID = proto.LockID(s.seqs[i])<<32 | proto.LockID(i<<shardBits|s.index)
 	l.Owner, l.Party = s.p.me, proto.Party{ID: uint64(s.p.me)}
 	s.slots[i] = l
@@ -254,8 +246,9 @@ func (s *shard) freeLock(l *lock) {
 		s.idle++
 	}
 	s.answerLeftovers(l)
-	l.root, l.parent = nil, nil
-	if len(s.spare) < 1024 {
+	s.leavePosition(l)
+	l.root = nil
+	if len(s.spare) < maxSpare {
 		s.spare = append(s.spare, l)
 	}
 }
@@ -272,7 +265,7 @@ func (s *shard) foreignLock() *tree.Lock {
 }
 
 func (s *shard) freeForeign(l *tree.Lock) {
-	if len(s.foreign) < 1024 {
+	if len(s.foreign) < maxSpare {
 		s.foreign = append(s.foreign, l)
 	}
 }

@@ -319,7 +319,7 @@ func (p *Process) Locks(space *proto.Namespace, below proto.LockID, out []proto.
 			if below != 0 && !l.under(below) {
 				continue
 			}
-			all = append(all, entry{l.ID, l.depth})
+			all = append(all, entry{l.ID, int(l.depth)})
 		}
 		s.mu.Unlock()
 	}

@@ -59,13 +59,12 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 		return
 	}
 	if parent != nil {
-		l.parent, l.depth, l.name = parent, parent.depth+1, q.Name
-		parent.children++
+		s.locate(l, parent, &q.Name, q.Domain)
 		l.plain = parent.plain
 	} else {
+		s.locate(l, nil, &proto.Name{}, q.Domain)
 		l.plain = q.Plain
 	}
-	l.domain = q.Domain
 	switch {
 	case q.Party != proto.Party{}:
 		l.Party = q.Party
@@ -75,7 +74,7 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 		l.Party = proto.Party{Kind: proto.PartyGlobalTx, ID: q.Tx}
 	}
 	res.Lock = l.ID
-	l.ask = ask{
+	s.busy(l).ask = ask{
 		kind: proto.PendingLock, mode: q.Mode, flags: wireFlags(q.Flags, q.User.BlkRtn) | p.guestFlag(),
 		op: r.nextOp(), user: q.User, token: q.Token, async: q.Async,
 	}
@@ -111,7 +110,7 @@ func (p *Process) Convert(q *ConvertRequest, res *Result) {
 	if q.Party != (proto.Party{}) && l.Party.Kind == proto.PartyProcess {
 		l.Party = q.Party
 	}
-	l.ask = ask{
+	s.busy(l).ask = ask{
 		kind: proto.PendingConvert, mode: q.Mode, flags: wireFlags(q.Flags, q.User.BlkRtn) | p.guestFlag(),
 		op: l.root.nextOp(), value: q.Value, user: q.User, token: q.Token, async: q.Async,
 	}
@@ -160,6 +159,7 @@ func (s *shard) inline(l *lock, res *Result) {
 	case st != dlm.Synch:
 		isNew := l.ask.kind == proto.PendingLock
 		l.ask = ask{}
+		s.rest(l)
 		res.Status = st
 		if isNew {
 			res.Lock = 0
@@ -233,7 +233,7 @@ func (p *Process) Unlock(q *UnlockRequest, res *Result) {
 		s.freeLock(l)
 		return
 	}
-	l.unlock = unlocking{active: true, flags: uint32(q.Flags), value: q.Value, token: q.Token, op: r.nextOp()}
+	s.busy(l).unlock = unlocking{active: true, flags: uint32(q.Flags), value: q.Value, token: q.Token, op: r.nextOp()}
 	r.carryUnlock(l)
 	res.Status = dlm.Pending
 }
@@ -295,7 +295,7 @@ func (s *shard) startCancel(l *lock) {
 		}
 		s.answerCancels(l, dlm.CancelGrant, false)
 	}
-	l.cancel.active = true
+	s.busy(l).cancel.active = true
 	l.cancel.op = l.root.nextOp()
 	if l.root.where == remote {
 		l.root.carryCancel(l)
@@ -338,7 +338,9 @@ func (p *Process) Detach(id proto.LockID, token uint64) {
 	if l == nil {
 		return
 	}
-	l.cancels = slices.DeleteFunc(l.cancels, func(t uint64) bool { return t == token })
+	if len(l.cancels) > 0 {
+		l.cancels = slices.DeleteFunc(l.cancels, func(t uint64) bool { return t == token })
+	}
 	if l.unlock.active && l.unlock.token == token {
 		l.unlock.silent = true
 	}

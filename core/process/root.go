@@ -30,12 +30,6 @@ const (
 	lookupToUse            // may make this process master
 )
 
-// owned names another process's lock.
-type owned struct {
-	proc proto.ProcID
-	lock proto.LockID
-}
-
 // root is what the process knows of one root resource.
 type root struct {
 	shard    *shard
@@ -47,7 +41,7 @@ type root struct {
 	assign   uint64
 	givenUp  uint64 // assignment that its master says it has given up
 	tree     *tree.Tree
-	foreign  map[owned]*tree.Lock // locks of others in tree; nil until there is one
+	foreign  foreign // locks of others in tree
 	own      lockList
 	ownCount int
 	ops      uint64 // last operation number given
@@ -137,14 +131,6 @@ func (s *shard) compose(k proto.Kind) *proto.Msg {
 	return &s.msg
 }
 
-// admit notes a lock of another process.
-func (r *root) admit(key owned, t *tree.Lock) {
-	if r.foreign == nil {
-		r.foreign = map[owned]*tree.Lock{}
-	}
-	r.foreign[key] = t
-}
-
 // find asks the directory for the root's master.
 func (r *root) find(kind lookupKind) {
 	if r.asked >= kind || r.where == keeping {
@@ -176,7 +162,7 @@ func (r *root) nextOp() uint64 {
 func (r *root) becomeLocal(assign uint64) {
 	s := r.shard
 	r.where, r.master, r.assign = local, s.p.me, assign
-	r.tree = tree.New(r.key, assign, s.p.me, r, s.p.journal)
+	r.tree = tree.New(&r.key, assign, s.p.me, r, s.p.journal)
 	r.resume()
 }
 
@@ -196,7 +182,7 @@ func (r *root) abandonTree() {
 	for l := r.own.head; l != nil; l = l.next {
 		l.Lock = tree.Lock{ID: l.ID, Owner: l.Owner, Party: l.Party}
 	}
-	r.tree, r.foreign = nil, nil
+	r.tree, r.foreign = nil, foreign{}
 }
 
 // resume carries out every unanswered own request, in the order in which they
@@ -256,6 +242,7 @@ func (r *root) resume() {
 		case l.ask.kind == proto.PendingNothing || l.ask.op > st.op:
 			// It meant a request that was granted before it came.
 			r.shard.answerCancels(l, dlm.CancelGrant, false)
+			r.shard.rest(l)
 		default:
 			r.carryCancel(l)
 			carried = true

@@ -84,6 +84,7 @@ func (r *root) carryCancel(l *lock) {
 	if l.ask.kind != proto.PendingNothing {
 		st = s.withdraw(l)
 	}
+	s.rest(l)
 	for _, token := range tokens {
 		s.done = Completion{Token: token, Lock: id, Status: st}
 		s.p.world.Complete(&s.done)

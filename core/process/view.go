@@ -292,14 +292,15 @@ func (r *root) install(im *proto.Image) {
 			}
 		}
 	}
-	t, err := tree.Install(im, s.p.me, r, s.p.journal, func(il *proto.ImageLock) *tree.Lock {
+	t, err := tree.Install(&r.key, im, s.p.me, r, s.p.journal, func(il *proto.ImageLock) *tree.Lock {
 		if il.Owner == s.p.me {
 			if l := s.lookup(il.Lock); l != nil && l.root == r {
 				return &l.Lock
 			}
 		}
 		f := s.foreignLock()
-		r.admit(owned{il.Owner, il.Lock}, f)
+		f.Owner, f.ID = il.Owner, il.Lock
+		r.foreign.add(f)
 		return f
 	})
 	r.tree = t
@@ -349,7 +350,7 @@ func (r *root) activate() {
 		return // it was idle, and somebody else asked for it
 	}
 	for _, t := range r.ownerless() {
-		delete(r.foreign, owned{t.Owner, t.ID})
+		r.foreign.remove(t)
 		r.tree.Unlock(t, 0, nil)
 		s.freeForeign(t)
 	}
@@ -359,7 +360,7 @@ func (r *root) activate() {
 // have any more.
 func (r *root) ownerless() (out []*tree.Lock) {
 	r.tree.EachLock(func(t *tree.Lock) {
-		if t.Owner == r.shard.p.me && r.foreign[owned{t.Owner, t.ID}] == t {
+		if t.Owner == r.shard.p.me && r.foreign.of(t.Owner, t.ID) == t {
 			out = append(out, t)
 		}
 	})
@@ -421,13 +422,18 @@ func (p *Process) Lost() {
 }
 
 func (s *shard) lose(l *lock) {
+	l.granted = mode.None
+	if l.pending == &idle {
+		return
+	}
 	a, u := l.ask, l.unlock
-	l.ask, l.unlock, l.granted = ask{}, unlocking{}, mode.None
+	l.ask, l.unlock = ask{}, unlocking{}
 	if a.kind != proto.PendingNothing && !a.detached {
 		s.done = Completion{Token: a.token, Async: a.async, Lock: l.ID, Status: dlm.Lost, User: a.user}
 		s.p.world.Complete(&s.done)
 	}
 	s.answerCancels(l, dlm.Lost, false)
+	s.rest(l)
 	if u.active && !u.silent {
 		s.done = Completion{Token: u.token, Lock: l.ID, Status: dlm.Lost}
 		s.p.world.Complete(&s.done)

@@ -58,6 +58,12 @@ func MakeName(b []byte) (n Name) {
 // Bytes is the name as a slice of n.
 func (n *Name) Bytes() []byte { return n.Buf[:n.Len] }
 
+// Clone is a copy of the name.
+func (n *Name) Clone() *Name {
+	c := *n
+	return &c
+}
+
 // Namespace is one per UID, one per GID, and the systemwide one (spec §15).
 type Namespace struct {
 	Kind NamespaceKind

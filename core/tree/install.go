@@ -9,12 +9,12 @@ import (
 	"github.com/godlm/godlm/core/proto"
 )
 
-// Install makes the tree that an image describes. Nothing is granted yet:
+// Install makes the tree of root that an image describes. Nothing is granted yet:
 // Activate does that. lock is called for every lock and gives the structure to
 // use for it, since the master's own locks live in its lock table. With an error
 // the tree is as far as it came, for Discard.
-func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, lock func(*proto.ImageLock) *Lock) (*Tree, error) {
-	t := New(im.Root, im.Assign, self, sink, journal)
+func Install(root *proto.Root, im *proto.Image, self proto.ProcID, sink Sink, journal Journal, lock func(*proto.ImageLock) *Lock) (*Tree, error) {
+	t := New(root, im.Assign, self, sink, journal)
 	t.arrival = im.Arrival
 	res := make([]*Resource, len(im.Resources))
 	for i := range im.Resources {
@@ -24,10 +24,10 @@ func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, loc
 			res[i] = &t.root
 		case i > 0 && ir.Parent >= 0 && int(ir.Parent) < i:
 			if res[i] = t.sub(res[ir.Parent], &ir.Name); res[i] == nil {
-				return t, fmt.Errorf("image of tree %x: deeper than %d levels", t.Digest, MaxDepth)
+				return t, fmt.Errorf("image of tree %x: deeper than %d levels", t.Digest(), MaxDepth)
 			}
 		default:
-			return t, fmt.Errorf("image of tree %x: resource %d has parent %d", t.Digest, i, ir.Parent)
+			return t, fmt.Errorf("image of tree %x: resource %d has parent %d", t.Digest(), i, ir.Parent)
 		}
 		res[i].Block = ir.Block
 		// A stamp of this assignment was given by the assembly; go on from it.
@@ -38,7 +38,7 @@ func Install(im *proto.Image, self proto.ProcID, sink Sink, journal Journal, loc
 	for i := range im.Locks {
 		il := &im.Locks[i]
 		if il.Resource < 0 || int(il.Resource) >= len(res) {
-			return t, fmt.Errorf("image of tree %x: lock %d on resource %d", t.Digest, i, il.Resource)
+			return t, fmt.Errorf("image of tree %x: lock %d on resource %d", t.Digest(), i, il.Resource)
 		}
 		l := lock(il)
 		l.Owner, l.ID, l.Party = il.Owner, il.Lock, il.Party
@@ -101,7 +101,10 @@ func (t *Tree) each(fn func(*Resource)) {
 		all = append(all, r)
 	}
 	sub := all[1:]
-	sort.Slice(sub, func(i, j int) bool { return string(sub[i].Digest[:]) < string(sub[j].Digest[:]) })
+	for _, r := range sub {
+		r.Digest()
+	}
+	sort.Slice(sub, func(i, j int) bool { return string(sub[i].digest[:]) < string(sub[j].digest[:]) })
 	for _, r := range all {
 		fn(r)
 	}

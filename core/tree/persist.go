@@ -54,7 +54,7 @@ func (t *Tree) Keep(path []proto.Name, domain proto.Digest, doubted bool) error 
 	if doubted {
 		r.Block.Valid = false
 	}
-	l := &Lock{Owner: proto.Keeper, ID: r.Digest.KeeperLock(), Requested: mode.NL}
+	l := &Lock{Owner: proto.Keeper, ID: r.Digest().KeeperLock(), Requested: mode.NL}
 	if err := r.enter(l); err != nil {
 		t.retire(r)
 		return err
@@ -81,7 +81,7 @@ func (r *Resource) unkeep() {
 func (r *Resource) Path() []proto.Name {
 	path := make([]proto.Name, r.depth)
 	for ; r.Parent != nil; r = r.Parent {
-		path[r.depth-1] = r.Name
+		path[r.depth-1] = *r.name
 	}
 	return path
 }

@@ -78,8 +78,8 @@ func (q *queue) remove(l *Lock) {
 type Resource struct {
 	tree   *Tree
 	Parent *Resource
-	Name   proto.Name // below the parent; empty for the root
-	Digest proto.Digest
+	name   *proto.Name  // below the parent; nil for the root
+	digest proto.Digest // zero until somebody asks
 	depth  int
 
 	Block  proto.Block
@@ -96,6 +96,19 @@ type Resource struct {
 	persist    *persistence // of a persistent resource
 	slot       uint32       // in the value journal
 	journaled  bool
+}
+
+// Digest identifies the resource. A private one, which goes into no journal, has no
+// use for it.
+func (r *Resource) Digest() proto.Digest {
+	if r.digest == (proto.Digest{}) {
+		if r.Parent == nil {
+			r.digest = r.tree.key.Digest()
+		} else {
+			r.digest = r.Parent.Digest().Child(r.name)
+		}
+	}
+	return r.digest
 }
 
 // others is the set of modes granted on r to locks other than l.
@@ -168,7 +181,7 @@ func (r *Resource) record() {
 	if t.line == nil {
 		t.line = &proto.Record{}
 	}
-	*t.line = proto.Record{Tree: t.Digest, Resource: r.Digest, Block: r.Block}
+	*t.line = proto.Record{Tree: t.Digest(), Resource: r.Digest(), Block: r.Block}
 	if r.writer != nil {
 		t.line.Writer, t.line.Lock = r.writer.Owner, r.writer.ID
 	}

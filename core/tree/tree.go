@@ -34,8 +34,7 @@ type child struct {
 
 // Tree is a root resource and everything below it.
 type Tree struct {
-	Root   proto.Root
-	Digest proto.Digest
+	key    *proto.Root
 	Self   proto.ProcID // the master
 	Assign uint64
 
@@ -50,14 +49,17 @@ type Tree struct {
 	journal Journal
 }
 
-// New makes an empty tree mastered by self under the assignment.
-func New(root proto.Root, assign uint64, self proto.ProcID, sink Sink, journal Journal) *Tree {
-	t := &Tree{Root: root, Digest: root.Digest(), Self: self, Assign: assign, sink: sink, journal: journal}
+// New makes an empty tree mastered by self under the assignment. root is the caller's
+// and stays as it is.
+func New(root *proto.Root, assign uint64, self proto.ProcID, sink Sink, journal Journal) *Tree {
+	t := &Tree{key: root, Self: self, Assign: assign, sink: sink, journal: journal}
 	t.root.tree = t
-	t.root.Digest = t.Digest
 	t.fresh(&t.root)
 	return t
 }
+
+// Digest identifies the root resource.
+func (t *Tree) Digest() proto.Digest { return t.root.Digest() }
 
 // fresh gives r the block of a new resource: zero and valid (D-18).
 func (t *Tree) fresh(r *Resource) {
@@ -86,7 +88,7 @@ func (t *Tree) sub(parent *Resource, name *proto.Name) *Resource {
 	if parent.depth+1 >= MaxDepth {
 		return nil
 	}
-	r := &Resource{tree: t, Parent: parent, Name: *name, Digest: parent.Digest.Child(name), depth: parent.depth + 1}
+	r := &Resource{tree: t, Parent: parent, name: name.Clone(), depth: parent.depth + 1}
 	t.fresh(r)
 	if t.below == nil {
 		t.below = make(map[child]*Resource)
@@ -109,7 +111,7 @@ func (t *Tree) retire(r *Resource) {
 			t.fresh(r)
 			return
 		}
-		delete(t.below, child{r.Parent, r.Name})
+		delete(t.below, child{r.Parent, *r.name})
 		r.Parent.children--
 		r = r.Parent
 	}

@@ -184,7 +184,7 @@ func (s *sim) recoverAll() {
 		}
 		x.p.Walk(func(h process.Held) {
 			if !h.Tree.Idle() {
-				left = h.Tree.Digest
+				left = h.Tree.Digest()
 			}
 		})
 	}

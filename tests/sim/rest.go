@@ -63,7 +63,7 @@ func (s *sim) keptBlock(r *reg) state {
 		}
 		n.p.Walk(func(h process.Held) {
 			h.Tree.EachLock(func(t *tree.Lock) {
-				if t.Owner == proto.Keeper && t.Res.Digest == r.digest {
+				if t.Owner == proto.Keeper && t.Res.Digest() == r.digest {
 					got = s.stateOf(r, &t.Res.Block)
 				}
 			})
@@ -139,7 +139,7 @@ func (s *sim) rootAtRest(ri int) {
 					return
 				}
 				s.agree(t)
-				r := s.byDigest[t.Res.Digest]
+				r := s.byDigest[t.Res.Digest()]
 				byRes[r] = append(byRes[r], t)
 				seen++
 			})
@@ -184,7 +184,7 @@ func (s *sim) agree(t *tree.Lock) {
 	if l.ask != nil && t.Requested != l.ask.to {
 		s.fail("%s: the master has %s queued, asked was %s", l, t.Requested, l.ask.to)
 	}
-	if s.byDigest[t.Res.Digest] != l.r {
+	if s.byDigest[t.Res.Digest()] != l.r {
 		s.fail("%s stands on another resource", l)
 	}
 }
@@ -239,20 +239,20 @@ func (s *sim) journalAtRest(n *node) {
 	want := map[proto.Digest]proto.Record{}
 	n.p.Walk(func(h process.Held) {
 		h.Tree.EachLock(func(t *tree.Lock) {
-			rec, ok := want[t.Res.Digest]
-			rec.Tree, rec.Resource, rec.Block = h.Tree.Digest, t.Res.Digest, t.Res.Block
+			rec, ok := want[t.Res.Digest()]
+			rec.Tree, rec.Resource, rec.Block = h.Tree.Digest(), t.Res.Digest(), t.Res.Block
 			if mode.Writer(t.Granted) {
 				rec.Writer, rec.Lock = t.Owner, t.ID
 			}
 			if ok || t.Owner != n.id {
-				want[t.Res.Digest] = rec
+				want[t.Res.Digest()] = rec
 			}
 		})
 		// A foreign lock may stand behind an own one: look again.
 		h.Tree.EachLock(func(t *tree.Lock) {
-			if rec, ok := want[t.Res.Digest]; ok && mode.Writer(t.Granted) {
+			if rec, ok := want[t.Res.Digest()]; ok && mode.Writer(t.Granted) {
 				rec.Writer, rec.Lock = t.Owner, t.ID
-				want[t.Res.Digest] = rec
+				want[t.Res.Digest()] = rec
 			}
 		})
 	})

@@ -159,7 +159,7 @@ func (s *sim) watchLock(t *tree.Lock) {
 }
 
 func (s *sim) look(t *tree.Resource) *reg {
-	r := s.byDigest[t.Digest]
+	r := s.byDigest[t.Digest()]
 	if r == nil {
 		s.fail("a tree has a resource that nobody asked for")
 	}
@@ -227,7 +227,7 @@ func (s *sim) beforeView(n *node, m *proto.Msg) (out []glimpse) {
 			return
 		}
 		h.Tree.EachLock(func(t *tree.Lock) {
-			r := s.byDigest[t.Res.Digest]
+			r := s.byDigest[t.Res.Digest()]
 			i := slices.IndexFunc(out, func(g glimpse) bool { return g.r == r })
 			if i < 0 {
 				i = len(out)
@@ -253,7 +253,7 @@ func (s *sim) afterView(n *node, before []glimpse) {
 		}
 		h.Tree.EachLock(func(t *tree.Lock) {
 			for _, g := range before {
-				if g.r.digest != t.Res.Digest {
+				if g.r.digest != t.Res.Digest() {
 					continue
 				}
 				want := g.block
