@@ -24,7 +24,7 @@ LIB     := $(B)/libgodlm.so.$(VERSION)
 HEADERS := include/sys/dlm.h include/godlm.h
 GO_SRC  := $(shell find core net cgo cmd -name '*.go' ! -name '*_test.go') go.mod
 C_SRC   := $(wildcard cgo/*.c cgo/*.h)
-LINK    := cgo/late.ld cgo/libgodlm.map
+LINK    := cgo/late.ld cgo/libgodlm.map cgo/runtime.sh
 
 # The go command does not notice changes of headers outside the package, nor of
 # the linker's files: a hash of them is part of its cache key.
@@ -52,7 +52,8 @@ $(B)/godlm: $(GO_SRC)
 
 $(LIB): $(GO_SRC) $(C_SRC) $(HEADERS) $(LINK)
 	@mkdir -p $(B)
-	$(GO_BUILD) -buildmode=c-shared -ldflags "$(LDFLAGS_GO)" -o $@ ./cgo
+	@cgo/runtime.sh $(GO) $(B)/runtime
+	$(GO_BUILD) -overlay $(B)/runtime/overlay.json -buildmode=c-shared -ldflags "$(LDFLAGS_GO)" -o $@ ./cgo
 	@rm -f $(B)/*.h
 	@readelf -SW $@ | grep -q go_late_init || { echo "libgodlm.so would start Go when loaded: the linker ignored cgo/late.ld (GNU ld is needed)"; rm -f $@; exit 1; }
 
