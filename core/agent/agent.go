@@ -52,6 +52,10 @@ type Local interface {
 	Directory
 	// Self is the agent's own process.
 	Self() proto.ProcID
+	// Obituary is what is known of a process that has died, for people; Date the calendar's
+	// seconds.
+	Obituary(dead proto.ProcID) proto.Obituary
+	Date() uint32
 	// Keep and Unkeep keep which persistent resources there are, Doubt which
 	// recovery domains are invalid; both outlive the agent too.
 	Keep(k *proto.Kept) error
@@ -111,6 +115,7 @@ type Agent struct {
 	coming    map[proto.ProcID]bool // among dead: their journals have yet to come
 	opening   opening
 	opened    func() // nil: it was called
+	obits     obits
 }
 
 // tree is what the agent knows of one root.
@@ -160,6 +165,9 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 	}
 	for _, p := range dead {
 		a.dead[p] = true
+	}
+	for _, p := range append(sorted(a.dead), past.Coming...) {
+		a.obits.add(a.view, w.Obituary(p))
 	}
 	for _, e := range past.Directory {
 		a.dir[e.Tree] = &tree{digest: e.Tree, master: e.Master, assign: e.Assign}
@@ -245,6 +253,7 @@ func (a *Agent) Connected(p proto.ProcID) {
 		return
 	}
 	a.connected[p] = true
+	a.obits.forget(p)
 	a.sendView(p)
 	a.checkKept(p)
 	a.ordersAgain(p)
@@ -262,7 +271,10 @@ func (a *Agent) Connected(p proto.ProcID) {
 }
 
 func (a *Agent) sendView(p proto.ProcID) {
-	a.world.Send(p, &proto.Msg{Kind: proto.KView, View: a.view, Procs: a.Live(), Groups: sorted(a.groups), Number: a.number})
+	a.world.Send(p, &proto.Msg{
+		Kind: proto.KView, View: a.view, Procs: a.Live(), Groups: sorted(a.groups), Number: a.number,
+		Obits: a.obits.since(p, a.view),
+	})
 }
 
 // Dead says that a process is proven to have ended; World has its journal.
@@ -290,6 +302,8 @@ func (a *Agent) Died(list []proto.ProcID, journals Journals) {
 			continue
 		}
 		any = true
+		a.obits.add(a.view+1, a.world.Obituary(p))
+		a.obits.forget(p)
 		delete(a.live, p)
 		delete(a.connected, p)
 		delete(a.opening.untold, p)
@@ -621,6 +635,7 @@ func (a *Agent) placeTree(t *tree, left *estate) {
 			Root: a.roots[t.digest], Assign: a.assign, Reports: reports, Records: records, Copies: copies,
 			Kept: kept, Doubted: func(d proto.Digest) bool { return a.recovery.doubted[d] },
 			Alive: func(p proto.ProcID) bool { return a.live[p] }, HostLost: !a.dead[t.master],
+			Master: t.master, Obit: a.obits.of, Date: a.world.Date(),
 		})
 	}
 	if im == nil || len(im.Locks) == 0 {

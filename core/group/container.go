@@ -489,3 +489,6 @@ func (noJournal) Close(uint32) {}
 
 // Peer implements process.Journal.
 func (noJournal) Peer(proto.ProcID) error { return errGuest }
+
+// Date implements process.World. A container masters nothing, so it dates nothing.
+func (w *world) Date() uint32 { return 0 }

@@ -89,7 +89,9 @@ func (h *Host) hostGone(id proto.HostID) {
 	}
 	slices.Sort(gone)
 	if h.agent != nil {
+		h.dying = proto.Obituary{Lost: true, Host: h.nameOf(id)}
 		h.agent.Died(gone, agent.JournalLost)
+		h.dying = proto.Obituary{}
 	}
 	h.note(Info, "host %x is gone, with %d processes", uint64(id), len(gone))
 }
@@ -197,6 +199,8 @@ func (h *Host) fromSeat(from proto.HostID, m *proto.Msg) {
 		}
 		h.agent.FromProcess(m.Proc, &inner)
 	case proto.KDied:
+		h.dying = proto.Obituary{Proc: m.Proc, Pid: m.Op, Program: m.Text}
+		defer func() { h.dying = proto.Obituary{} }()
 		if m.Flags&proto.DiedJournalLost != 0 {
 			h.agent.Died([]proto.ProcID{m.Proc}, agent.JournalLost)
 			delete(h.homes, m.Proc)

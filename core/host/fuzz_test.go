@@ -100,8 +100,11 @@ func (w *someWorld) Containers() []proto.ProcID { return slices.Clone(w.groups) 
 func (w *someWorld) Here(p proto.ProcID) bool   { return slices.Contains(w.live, p) }
 func (w *someWorld) Past(bool) *agent.Lasting   { return &agent.Lasting{} }
 func (w *someWorld) Self() proto.ProcID         { return fuzzSelf }
-func (w *someWorld) Put(agent.Entry) error      { return pick(w.dice, nil, nil, nil, errors.New("no room")) }
-func (w *someWorld) Delete(proto.Digest)        {}
+func (w *someWorld) Obituary(p proto.ProcID) proto.Obituary {
+	return proto.Obituary{Proc: p}
+}
+func (w *someWorld) Put(agent.Entry) error { return pick(w.dice, nil, nil, nil, errors.New("no room")) }
+func (w *someWorld) Delete(proto.Digest)   {}
 func (w *someWorld) Keep(*proto.Kept) error {
 	return pick(w.dice, nil, nil, nil, errors.New("no room"))
 }

@@ -24,6 +24,9 @@ type seat struct {
 	rebuilding int64
 	journals   map[proto.ProcID]*estate
 
+	// dying is what is known of who is just being declared dead, on another host.
+	dying proto.Obituary
+
 	// told is the epoch of the coordination to which this host has given its roster.
 	told   uint32
 	joins  []*joining
@@ -247,7 +250,8 @@ func (h *Host) Dead(p proto.ProcID) {
 			h.world.Tell(to, &proto.Msg{Kind: proto.KDied, Proc: p, Flags: proto.DiedJournalLost})
 			return
 		}
-		h.world.Tell(to, &proto.Msg{Kind: proto.KDied, Proc: p})
+		o := h.world.Obituary(p)
+		h.world.Tell(to, &proto.Msg{Kind: proto.KDied, Proc: p, Op: o.Pid, Text: o.Program})
 		h.sendJournal(to, p)
 	}
 }

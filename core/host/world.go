@@ -117,3 +117,25 @@ func (w *world) Agree(done func()) {
 	}
 	w.agreed = append(w.agreed, agreed{w.noted + len(w.pending), done})
 }
+
+// Date implements agent.World.
+func (w *world) Date() uint32 { return w.world.Date() }
+
+// Obituary implements agent.World.
+func (w *world) Obituary(dead proto.ProcID) proto.Obituary {
+	home, away := w.homes[dead]
+	o := w.dying
+	switch {
+	case o.Proc == dead || o.Lost:
+		o.Proc = dead
+	case away:
+		o = proto.Obituary{Proc: dead}
+	default:
+		o, home = w.world.Obituary(dead), w.me
+	}
+	if o.Host == "" && !w.cfg.Alone {
+		o.Host = (*Host)(w).nameOf(home)
+	}
+	o.At = w.world.Date()
+	return o
+}

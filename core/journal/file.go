@@ -17,7 +17,8 @@ import (
 //	 8 ProcID; written by the agent before it welcomes the process
 //	16 pid, for people
 //	24 1: more peers than fit; everybody may be one
-//	32 peers, a ProcID each, 0 = free
+//	32 the program's name, for people; ends with 0
+//	64 peers, a ProcID each, 0 = free
 const (
 	processMagic   = 0x636f72706c6467 // "gdlproc"
 	processVersion = 1
@@ -25,10 +26,11 @@ const (
 	// ProcOffset is where the ProcID stands in the file.
 	ProcOffset = 8
 	// HeadSize is how much of a file ParseHead needs.
-	HeadSize = 32
+	HeadSize = 64
 
 	pidOffset   = 16
 	allOffset   = 24
+	nameOffset  = 32
 	peersOffset = HeadSize
 	maxPeers    = 1024
 )
@@ -153,6 +155,13 @@ func (f *File) Peer(p proto.ProcID) error {
 // SetProc notes the ProcID in the process's own file.
 func (f *File) SetProc(p proto.ProcID) {
 	word(f.mem.Chunk(0)[ProcOffset:]).Store(uint64(p))
+}
+
+// SetProgram notes the program's name, before others know the file.
+func (f *File) SetProgram(name string) {
+	b := f.mem.Chunk(0)[nameOffset:HeadSize]
+	clear(b)
+	copy(b[:len(b)-1], name)
 }
 
 func encode(b []byte, r *proto.Record) {

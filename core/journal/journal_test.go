@@ -211,6 +211,14 @@ func TestHead(t *testing.T) {
 	if h, _ = ParseHead(mem.Chunk(0)); h.Proc != 78 {
 		t.Fatalf("%+v", h)
 	}
+	f.SetProgram("counter")
+	if h, _ = ParseHead(mem.Chunk(0)); h.Program != "counter" || h.Pid != 42 {
+		t.Fatalf("%+v", h)
+	}
+	f.SetProgram("a name that is longer than the head has room for")
+	if h, _ = ParseHead(mem.Chunk(0)); h.Program != "a name that is longer than the " {
+		t.Fatalf("%+v", h)
+	}
 	if _, err := ParseHead(make([]byte, HeadSize)); err == nil {
 		t.Fatal("zeros are taken for a head")
 	}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/godlm/godlm/core/proto"
@@ -10,6 +11,8 @@ import (
 type Head struct {
 	Proc proto.ProcID // 0: not welcomed yet
 	Pid  int
+	// Program is its name; "" if nobody has said it.
+	Program string
 }
 
 // ParseHead reads the first HeadSize bytes of a process file.
@@ -17,9 +20,11 @@ func ParseHead(b []byte) (Head, error) {
 	if len(b) < HeadSize || binary.NativeEndian.Uint64(b) != processMagic+processVersion<<56 {
 		return Head{}, ErrFormat
 	}
+	name, _, _ := bytes.Cut(b[nameOffset:HeadSize], []byte{0})
 	return Head{
-		Proc: proto.ProcID(binary.NativeEndian.Uint64(b[ProcOffset:])),
-		Pid:  int(binary.NativeEndian.Uint64(b[pidOffset:])),
+		Program: string(name),
+		Proc:    proto.ProcID(binary.NativeEndian.Uint64(b[ProcOffset:])),
+		Pid:     int(binary.NativeEndian.Uint64(b[pidOffset:])),
 	}, nil
 }
 

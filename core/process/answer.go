@@ -40,6 +40,7 @@ func (l *lock) fence() { l.token = proto.Stamp{Assign: l.root.assign, Seq: l.Tok
 // granted answers a request that had been pending.
 func (s *shard) granted(l *lock, b *proto.Block) {
 	detached, isNew := l.ask.detached, l.ask.kind == proto.PendingLock
+	s.countWait(l)
 	s.take(l, b, !l.ask.waited && !l.ask.async, &s.done)
 	if !detached {
 		s.p.world.Complete(&s.done)
@@ -57,6 +58,7 @@ func (s *shard) refuse(l *lock, st dlm.Status) {
 	if l.ask.kind == proto.PendingNothing {
 		return
 	}
+	s.countWait(l)
 	a := l.ask
 	l.ask = ask{}
 	s.rest(l)
@@ -130,6 +132,7 @@ func (s *shard) blocking(l *lock, m mode.Mode, hint uint64) {
 		return
 	}
 	l.noticed = m
+	s.counts.blocking++
 	s.notice = Notice{Lock: l.ID, Mode: m, Hint: hint, User: l.user}
 	s.p.world.Blocking(&s.notice)
 }

@@ -99,6 +99,7 @@ func (m *member) Complete(d *process.Completion)     { m.done = append(m.done, *
 func (m *member) Blocking(n *process.Notice)         { m.notices = append(m.notices, *n) }
 func (m *member) Discard(proto.LockID) bool          { return true }
 func (m *member) Now() int64                         { return m.c.now }
+func (m *member) Date() uint32                       { return date }
 func (m *member) Alarm(int64)                        {}
 func (m *member) Deadlock(c []process.Link)          { m.c.cycles = append(m.c.cycles, c) }
 func (m *member) Open() (uint32, error)              { m.slot++; return m.slot, nil }
@@ -129,10 +130,14 @@ func (c *cluster) Retire(dead proto.ProcID, tree proto.Digest) {
 		}
 	}
 }
-func (c *cluster) Forget(proto.ProcID)            {}
-func (c *cluster) Keep(*proto.Kept) error         { return nil }
-func (c *cluster) Unkeep(*proto.Kept)             {}
-func (c *cluster) Self() proto.ProcID             { return 0 }
+func (c *cluster) Forget(proto.ProcID)    {}
+func (c *cluster) Keep(*proto.Kept) error { return nil }
+func (c *cluster) Unkeep(*proto.Kept)     {}
+func (c *cluster) Self() proto.ProcID     { return 0 }
+func (c *cluster) Date() uint32           { return date }
+func (c *cluster) Obituary(p proto.ProcID) proto.Obituary {
+	return proto.Obituary{Proc: p, Pid: 100 + uint32(p), Program: "prog"}
+}
 func (c *cluster) Doubt(proto.Digest, bool) error { return nil }
 func (c *cluster) Put(e agent.Entry) error        { c.dir[e.Tree] = e; return nil }
 func (c *cluster) Delete(d proto.Digest)          { delete(c.dir, d) }
@@ -249,6 +254,9 @@ func TestDeaths(t *testing.T) {
 		want(t, "survivor", st, dlm.SuccValNotValid)
 	}
 }
+
+// date is that of all events.
+const date = 1234567890
 
 // Agree implements agent.World.
 func (c *cluster) Agree(done func()) { done() }

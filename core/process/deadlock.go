@@ -60,6 +60,7 @@ type hunt struct {
 	number     uint32
 	now        *search
 	due        []waitRef
+	found      uint64 // deadlocks
 }
 
 // SetDeadlockWait sets how long requests wait before a search, in nanoseconds.
@@ -560,6 +561,9 @@ func (p *Process) breakCycle(s *search) {
 			Holder: o.Proc, Holds: o.Mode, Queued: o.Queued,
 		}
 	}
+	p.hunt.Lock()
+	p.hunt.found++
+	p.hunt.Unlock()
 	p.world.Deadlock(links)
 	p.searchAgain(s.cycle[0])
 	if victim.Master == p.me {

@@ -72,6 +72,7 @@ func (r *root) fromOwner(from proto.ProcID, m *proto.Msg) {
 		s.refuseRoot(from, m, true)
 		return
 	}
+	s.counts.request(opIn, m.Kind)
 	switch m.Kind {
 	case proto.KRequest:
 		r.foreignRequest(from, m)
@@ -276,7 +277,7 @@ func (r *root) dropDead() {
 	for _, t := range dead {
 		r.foreign.remove(t)
 	}
-	r.tree.Drop(dead)
+	r.tree.Drop(dead, s.p.deathOf)
 	for _, t := range dead {
 		s.freeForeign(t)
 	}

@@ -36,14 +36,19 @@ type Process struct {
 	firstSeq uint32
 	resumed  []proto.Root // of a guest: see Resumed
 
-	members struct {
-		sync.Mutex // after a shard's mutex
-		view       uint64
-		directory  uint64 // number of the directory that all was told to
-		live       map[proto.ProcID]bool
-		groups     []proto.ProcID        // containers among live
-		peers      map[proto.ProcID]bool // noted in the journal
-	}
+	members members
+}
+
+// members is what is known of the other processes.
+type members struct {
+	sync.Mutex // after a shard's mutex
+	view       uint64
+	directory  uint64 // number of the directory that all was told to
+	live       map[proto.ProcID]bool
+	groups     []proto.ProcID        // containers among live
+	peers      map[proto.ProcID]bool // noted in the journal
+	obits      []proto.Obituary      // of who has died lately
+	views      uint64                // counts them
 }
 
 // shard guards a part of all roots and the own locks on them.
@@ -70,6 +75,8 @@ type shard struct {
 	msg     proto.Msg // scratch for messages to send
 	done    Completion
 	notice  Notice
+	counts  counts
+	seen    seen
 }
 
 // lock is an own lock. The embedded tree.Lock is the master's view of it and is

@@ -181,6 +181,7 @@ func (p *Process) ResourceInfo(space proto.Namespace, name proto.Name, parent pr
 	}
 	q := s.newQuery(r, token)
 	q.below, q.parent, q.name = parent != 0, parent, name
+	s.counts.request(r.way(), proto.KQuery)
 	if r.where == local {
 		res.Info = r.describeOwn(q)
 		if !res.Info.Exists {

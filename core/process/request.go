@@ -128,6 +128,11 @@ func wireFlags(f dlm.Flags, blkrtn uint64) uint32 {
 // at once and the caller is to be told here.
 func (s *shard) begin(l *lock, res *Result) {
 	r := l.root
+	kind := proto.KConvert
+	if l.ask.kind == proto.PendingLock {
+		kind = proto.KRequest
+	}
+	s.counts.request(r.way(), kind)
 	switch r.where {
 	case local:
 		s.inline(l, res)
@@ -228,6 +233,7 @@ func (p *Process) Unlock(q *UnlockRequest, res *Result) {
 	}
 	s.discardNotice(l)
 	r := l.root
+	s.counts.request(r.way(), proto.KUnlock)
 	if r.where == local {
 		r.tree.Unlock(&l.Lock, q.Flags, &q.Value)
 		s.freeLock(l)
@@ -262,8 +268,10 @@ func (p *Process) Cancel(id proto.LockID, flags dlm.Flags, token uint64, res *Re
 	case l.ask.kind == proto.PendingLock && flags&dlm.CancelWaitOK == 0:
 		res.Status = dlm.CancelWait
 	case l.root.where == local:
+		s.counts.request(opLocal, proto.KCancel)
 		res.Status = s.withdraw(l)
 	default:
+		s.counts.request(opOut, proto.KCancel)
 		s.startCancel(l)
 		l.cancels = append(l.cancels, token)
 		res.Status = dlm.Pending

@@ -85,6 +85,9 @@ func (s *shard) root(key *proto.Root) *root {
 
 func (s *shard) drop(r *root) {
 	delete(s.roots, r.key)
+	if s.seen.root == r {
+		s.seen.root = r.next
+	}
 	if r.prev == nil {
 		s.order.head = r.next
 	} else {

@@ -162,6 +162,8 @@ func (p *Process) view(m *proto.Msg) {
 		return
 	}
 	mem.view = m.View
+	mem.views++
+	mem.remember(m.Obits)
 	anew := mem.directory != m.Number
 	mem.directory = m.Number
 	clear(mem.live)

@@ -36,6 +36,9 @@ type World interface {
 	// Now is a clock that never goes back, in nanoseconds.
 	Now() int64
 
+	// Date is the calendar's, in seconds; for people only.
+	Date() uint32
+
 	// Alarm asks for a call of Tick at that time or soon after. An earlier one
 	// that is still to come stands.
 	Alarm(at int64)

@@ -24,12 +24,13 @@ var arity = [256]uint8{
 	KRequest: 14, KConvert: 12, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6,
 	KGranted: 9, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 4, KInfo: 13, KBlamed: 7, KWaiting: 5,
 	KHello: 4, KLookup: 5, KDrop: 3, KReport: 4, KReportEnd: 3, KInstalled: 3, KKeep: 5, KUnkeep: 3, KDomain: 5, KRoundDone: 4, KGroup: 2, KMastered: 4, KWhere: 2,
-	KWelcome: 4, KView: 5, KMaster: 5, KInstall: 6, KActivate: 3, KDiscard: 3, KKept: 7, KDomainDone: 4, KRound: 4, KReject: 2,
+	KWelcome: 4, KView: 6, KMaster: 5, KInstall: 8, KActivate: 3, KDiscard: 3, KKept: 7, KDomainDone: 4, KRound: 4, KReject: 2,
 	KGroupReply: 2, KGroupBlocking: 5, KGroupDiscard: 2, KPlace: 2,
 	KConnect:   4,
 	KNoteGroup: 2, KNoteLock: 2, KNoteCall: 2, KDropGroup: 2, KDropLock: 3, KDropCall: 3, KNoteCount: 3,
 	KIntro: 2, KRaft: 2, KForward: 2, KDeliver: 2, KRoster: 2, KJoin: 2, KJoined: 2, KDied: 2, KReached: 2, KJournal: 2, KRetire: 2, KForget: 2,
 	KHome: 2, KEvict: 2, KEvicted: 2, KStatus: 2, KStatusIs: 2, KLogEntry: 2, KHostState: 2, KHostEntry: 2,
+	KInspect: 2, KSeen: 2,
 }
 
 // Append writes m behind dst.

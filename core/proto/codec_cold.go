@@ -115,6 +115,7 @@ func appendCold(b []byte, m *Msg) []byte {
 			b = appendUint(b, uint64(p))
 		}
 		b = appendUint(b, m.Number)
+		b = appendFields(b, m.obits)
 	case KMaster:
 		b = appendRoot(b, &m.Root)
 		b = appendUint(b, uint64(m.Proc))
@@ -274,6 +275,7 @@ func (d *decoder) cold(m *Msg) {
 			m.Groups = append(m.Groups, ProcID(d.u64()))
 		}
 		m.Number = d.u64()
+		d.fields(m.obits)
 	case KMaster:
 		d.root(&m.Root)
 		m.Proc = ProcID(d.u64())
@@ -463,16 +465,19 @@ func appendImage(b []byte, im *Image) []byte {
 	b = appendRoot(b, &im.Root)
 	b = appendUint(b, im.Assign)
 	b = appendUint(b, im.Arrival)
+	b = append(b, byte(im.Why))
+	b = appendUint(b, uint64(im.From))
 	b = appendArray(b, len(im.Resources))
 	for i := range im.Resources {
 		r := &im.Resources[i]
-		b = append(b, 0x97)
+		b = append(b, 0x98)
 		b = appendUint(b, uint64(r.Parent+1))
 		b = appendBin(b, r.Name.Bytes())
 		b = appendBin(b, r.Digest[:])
 		b = appendBlock(b, &r.Block)
 		b = appendDomain(b, r.Domain)
 		b = appendBool(b, r.Doubted)
+		b = appendFields(b, r.Cause.code)
 	}
 	b = appendArray(b, len(im.Locks))
 	for i := range im.Locks {
@@ -497,15 +502,18 @@ func (d *decoder) image() *Image {
 	d.root(&im.Root)
 	im.Assign = d.u64()
 	im.Arrival = d.u64()
+	im.Why = Origin(d.uint(uint64(Origins) - 1))
+	im.From = ProcID(d.u64())
 	for n := d.list(resourceLeast); n > 0 && d.err == nil; n-- {
 		var r ImageResource
-		d.tuple(7)
+		d.tuple(8)
 		r.Parent = int32(d.uint(1<<30)) - 1
 		d.name(&r.Name, true)
 		d.fixed(r.Digest[:])
 		d.block(&r.Block)
 		r.Domain = d.domain()
 		r.Doubted = d.bool()
+		d.fields(r.Cause.code)
 		im.Resources = append(im.Resources, r)
 	}
 	for n := d.list(lockLeast); n > 0 && d.err == nil; n-- {

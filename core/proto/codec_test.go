@@ -44,6 +44,12 @@ func random(r *rand.Rand, k Kind) *Msg {
 		return g
 	}
 	block := func() Block { return Block{value(), Stamp{num(), num()}, r.IntN(2) == 0} }
+	cause := func() (c Cause) {
+		if c.Kind = CauseKind(r.IntN(int(Causes))); c.Kind != CauseNone {
+			c = Cause{c.Kind, ProcID(num()), uint32(num()), uint32(num()), r.IntN(2) == 0, "a program", "a host"}
+		}
+		return c
+	}
 	root := Root{Namespace{NamespaceKind(r.IntN(3)), uint32(num())}, name()}
 	m := &Msg{
 		Kind: k, Mode: md(), Flags: uint32(num()), Op: uint32(num()), Status: int32(num()), Assign: num(), View: num(),
@@ -51,12 +57,12 @@ func random(r *rand.Rand, k Kind) *Msg {
 		Root: root, Name: name(), Value: value(), Block: block(), Text: "some text",
 		Info: Info{r.IntN(2) == 0, block(), uint32(num()), uint32(num()), uint32(num()), uint32(num()), md(), md(), md(), uint32(num())},
 	}
-	im := &Image{Root: root, Assign: num(), Arrival: num()}
+	im := &Image{Root: root, Assign: num(), Arrival: num(), Why: Origin(r.IntN(int(Origins))), From: ProcID(num())}
 	for i := r.IntN(20); i > 0; i-- {
 		m.Procs = append(m.Procs, ProcID(num()))
 		m.Locks = append(m.Locks, LockReport{LockID(num()), LockID(num() | 1), name(), md(), md(), uint32(num()), uint32(num()),
 			num(), num(), int64(num()), uint32(num()), PendingKind(r.IntN(4)), value(), block(), party(), domain()})
-		im.Resources = append(im.Resources, ImageResource{int32(r.IntN(100)) - 1, name(), block(), Digest{1, byte(num())}, domain(), r.IntN(2) == 0})
+		im.Resources = append(im.Resources, ImageResource{int32(r.IntN(100)) - 1, name(), block(), Digest{1, byte(num())}, domain(), r.IntN(2) == 0, cause()})
 		m.Path = append(m.Path, name())
 		im.Locks = append(im.Locks, ImageLock{int32(r.IntN(100)), ProcID(num()), LockID(num()), md(), md(), uint32(num()), uint32(num()), num(), num(), uint32(num()), party()})
 		m.Obstacles = append(m.Obstacles, Obstacle{ProcID(num()), LockID(num()), uint32(num()), party(), md(), r.IntN(2) == 0})
@@ -67,7 +73,8 @@ func random(r *rand.Rand, k Kind) *Msg {
 	m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall = &Call{}, &Reply{}, &NotedGroup{}, &NotedLock{}, &NotedCall{}
 	m.Text, m.Epoch, m.Birth, m.Host = "some text", r.Uint32(), r.Uint32(), HostID(num())
 	m.HostState, m.HostEntry = &HostState{}, &HostEntry{}
-	for _, p := range []any{&m.Data, &m.Dead, &m.Records, m.HostState, m.HostEntry, &m.User, m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall} {
+	m.Inquiry, m.Sight = &Inquiry{}, &Sight{}
+	for _, p := range []any{&m.Data, &m.Dead, &m.Obits, &m.Records, m.HostState, m.HostEntry, m.Inquiry, m.Sight, &m.User, m.Call, m.Reply, m.NotedGroup, m.NotedLock, m.NotedCall} {
 		fill(r, reflect.ValueOf(p).Elem())
 	}
 	return m
@@ -84,6 +91,21 @@ func fill(r *rand.Rand, v reflect.Value) {
 		return
 	case *string:
 		*p = "a text of which a part is taken"[:r.IntN(30)]
+		return
+	case *Inquiry:
+		*p = Inquiry{
+			What: See(r.IntN(int(sees) + 1)), InSpace: r.IntN(2) == 0, Space: Namespace{PerUser, r.Uint32()}, Name: MakeName([]byte("a name")), Prefix: true,
+			Owners: []ProcID{1, 1 << 40}, Modes: 0x7f, Waiting: true, Hot: SeeHottest, Limit: SeeMost, Patience: SeePatience,
+		}
+		return
+	case *CauseKind:
+		*p = CauseKind(r.IntN(int(Causes)))
+		return
+	case *Origin:
+		*p = Origin(r.IntN(int(Origins)))
+		return
+	case *WaitState:
+		*p = WaitState(r.IntN(int(waitStates)))
 		return
 	case *GroupVerb:
 		*p = GroupVerb(r.IntN(int(groupVerbs)))

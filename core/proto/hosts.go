@@ -160,6 +160,8 @@ func (m *Msg) betweenHosts(f *fields) {
 	case KDied:
 		num(f, &m.Proc)
 		num(f, &m.Flags)
+		num(f, &m.Op)
+		f.text(&m.Text)
 	case KReached, KForget, KWhere:
 		num(f, &m.Proc)
 	case KRetire:
@@ -182,6 +184,12 @@ func (m *Msg) betweenHosts(f *fields) {
 			num(f, &r.Writer)
 			num(f, &r.Lock)
 		})
+	case KInspect:
+		num(f, &m.Number)
+		m.Inquiry.code(f)
+	case KSeen:
+		num(f, &m.Number)
+		m.Sight.code(f)
 	case KHostState:
 		m.HostState.code(f)
 	case KHostEntry:
@@ -196,6 +204,10 @@ func (m *Msg) prepare() {
 		m.HostState = &HostState{}
 	case KHostEntry:
 		m.HostEntry = &HostEntry{}
+	case KInspect:
+		m.Inquiry = &Inquiry{}
+	case KSeen:
+		m.Sight = &Sight{}
 	}
 }
 

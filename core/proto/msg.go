@@ -62,7 +62,7 @@ const (
 // Agent to process.
 const (
 	KWelcome       Kind = 48 + iota // Proc View Number (birth of the host)
-	KView                           // View Procs Groups Number: of the directory; with another one all is told anew
+	KView                           // View Procs Groups Number: of the directory; with another one all is told anew; Obits: of who has died lately
 	KMaster                         // Root Proc Assign, Number: of the KLookup; Proc 0: nobody masters it
 	KInstall                        // Image
 	KActivate                       // Root Assign
@@ -103,7 +103,7 @@ const (
 	KRoster                     // Epoch Birth Procs Groups Dead: the processes of the sender's host, and those whose journals follow
 	KJoin                       // Epoch Number Flags (1: a container): a new process
 	KJoined                     // Number (of KJoin) Proc View
-	KDied                       // Proc: proven, Flags: DiedJournalLost
+	KDied                       // Proc: proven, Flags: DiedJournalLost, Op (pid) Text (program)
 	KReached                    // Proc: it has connected to its agent
 	KJournal                    // Proc Flags Procs (peers) Records: what a dead process has left
 	KRetire                     // Proc Domain (a tree): its records are void
@@ -116,6 +116,13 @@ const (
 	KLogEntry                   // Data
 	KHostState                  // HostState
 	KHostEntry                  // HostEntry
+)
+
+// Seeing what happens: the command to an agent, an agent to its processes and to other
+// agents, and back.
+const (
+	KInspect Kind = 112 + iota // Number Inquiry
+	KSeen                      // Number (of the KInspect) Sight
 )
 
 // JournalAll in the Flags of KJournal: anybody may be a peer.
@@ -210,8 +217,12 @@ type Msg struct {
 	Epoch     uint32
 	Birth     uint32
 	Dead      []ProcID
+	Obits     []Obituary
 	Data      []byte
 	Records   []Record
 	HostState *HostState
 	HostEntry *HostEntry
+
+	Inquiry *Inquiry
+	Sight   *Sight
 }

@@ -163,6 +163,7 @@ type ImageResource struct {
 	Domain Digest // recovery domain of a persistent resource; else zero
 	// Doubted: the domain is invalid.
 	Doubted bool
+	Cause   Cause // why the block is not valid
 }
 
 // ImageLock is one lock of a tree image.
@@ -186,6 +187,8 @@ type Image struct {
 	Root      Root
 	Assign    uint64
 	Arrival   uint64 // the last arrival stamp given
+	Why       Origin // how the receiver comes to be the master
+	From      ProcID // who was it before, if anybody
 	Resources []ImageResource
 	Locks     []ImageLock
 }

@@ -45,6 +45,11 @@ type Input struct {
 	Doubted  func(domain proto.Digest) bool // the recovery domain is invalid
 	HostLost bool                           // the journals were lost with the master's host (rule 3)
 	Copies   []proto.Record                 // with HostLost: what others knew of the tree before, and have died
+
+	// For people: who the dead master was, what is known of the dead, and the date.
+	Master proto.ProcID
+	Obit   func(proto.ProcID) proto.Obituary
+	Date   uint32
 }
 
 // assembly is the work in progress.
@@ -93,6 +98,7 @@ type note struct {
 type write struct {
 	base  proto.Stamp // of the holder's copy
 	frees owned       // the lock that no longer writes with the same record; zero: it goes on to
+	by    proto.ProcID
 	flags dlm.Flags
 	value proto.Value
 }
@@ -101,7 +107,7 @@ type write struct {
 func Assemble(in *Input) *proto.Image {
 	a := &assembly{
 		in:     in,
-		im:     &proto.Image{Root: in.Root, Assign: in.Assign},
+		im:     &proto.Image{Root: in.Root, Assign: in.Assign, Why: proto.OriginRebuilt, From: in.Master},
 		byName: map[child]int32{},
 		of:     map[owned]int32{},
 		kept:   map[proto.Digest]proto.Digest{},
@@ -129,7 +135,7 @@ func Assemble(in *Input) *proto.Image {
 // Empty is the image of a tree that nobody uses yet.
 func Empty(root proto.Root, assign uint64) *proto.Image {
 	return &proto.Image{
-		Root: root, Assign: assign,
+		Root: root, Assign: assign, Why: proto.OriginAgent,
 		Resources: []proto.ImageResource{{Parent: -1, Digest: root.Digest(), Block: proto.Block{Stamp: proto.Stamp{Assign: assign, Seq: 1}, Valid: true}}},
 	}
 }
@@ -212,14 +218,14 @@ func (a *assembly) lock(owner proto.ProcID, res int32, l *proto.LockReport) {
 	switch l.Pending {
 	case proto.PendingUnlock:
 		if mode.Writer(granted) && flags&(dlm.ValB|dlm.InvValBlk) != 0 {
-			n.writes = append(n.writes, write{l.Block.Stamp, owned{owner, l.Lock}, flags, l.Write})
+			n.writes = append(n.writes, write{l.Block.Stamp, owned{owner, l.Lock}, owner, flags, l.Write})
 		}
 		return
 	case proto.PendingConvert:
 		switch {
 		case mode.NotHigher(granted, l.Requested):
 			if mode.OnConvert(granted, l.Requested) == mode.Write && flags&(dlm.ValB|dlm.InvValBlk) != 0 {
-				w := write{l.Block.Stamp, owned{}, flags, l.Write}
+				w := write{l.Block.Stamp, owned{}, owner, flags, l.Write}
 				if !mode.Writer(l.Requested) {
 					w.frees = owned{owner, l.Lock}
 				}
@@ -331,7 +337,7 @@ func (s *byArrival) Less(i, j int) bool {
 func (a *assembly) values() {
 	for i := range a.im.Resources {
 		n := &a.notes[i]
-		b := &a.im.Resources[i].Block
+		b, why := &a.im.Resources[i].Block, &a.im.Resources[i].Cause
 		copies := a.in.HostLost && n.record == nil && n.copied // are all there is
 		switch {
 		case !n.used: // there for the sake of what is below it: as new
@@ -340,21 +346,27 @@ func (a *assembly) values() {
 			continue
 		case n.record != nil: // rule 4: the journal is the truth
 			*b = n.record.Block
+			*why = a.cause(a.records, i)
 			if w := n.record.Writer; w != 0 && !a.in.Alive(w) {
 				b.Valid = false // rule 2
+				*why = a.death(w, proto.CauseHolderDied)
 				a.stamp(b)
 			}
 		case !a.in.HostLost: // the master had nobody else's lock on it: it is new
 			*b = proto.Block{Valid: !a.im.Resources[i].Doubted}
+			*why = proto.Cause{Kind: proto.CauseDomain, At: a.in.Date}
 			a.stamp(b)
 		case copies: // rule 3
 			*b = n.newest
+			*why = a.cause(a.copies, i)
 			if b.Valid && a.im.Resources[i].Doubted { // that no lock prevents
 				b.Valid = false
+				*why = proto.Cause{Kind: proto.CauseDomain, At: a.in.Date}
 				a.stamp(b)
 			}
 		default:
 			*b = proto.Block{}
+			*why = a.death(a.in.Master, proto.CauseNoCopy)
 			a.stamp(b)
 		}
 		now := b.Stamp
@@ -367,6 +379,7 @@ func (a *assembly) values() {
 			}
 			if w.flags&dlm.InvValBlk != 0 {
 				b.Valid = false
+				*why = proto.Cause{Kind: proto.CauseInvValBlk, Who: w.by, At: a.in.Date}
 			} else {
 				b.Value, b.Valid = w.value, true
 			}
@@ -374,9 +387,30 @@ func (a *assembly) values() {
 		}
 		if copies && !n.guarded && b.Valid { // somebody who is lost may have written after all of that
 			b.Valid = false
+			*why = a.death(a.in.Master, proto.CauseHostLost)
 			a.stamp(b)
 		}
+		if b.Valid {
+			*why = proto.Cause{}
+		}
 	}
+}
+
+// death is that of a process as a cause.
+func (a *assembly) death(p proto.ProcID, kind proto.CauseKind) proto.Cause {
+	o := proto.Obituary{Proc: p}
+	if a.in.Obit != nil {
+		o = a.in.Obit(p)
+	}
+	return o.Cause(kind, a.in.Date)
+}
+
+// cause is what a journal says of why the block is not valid, if it is not.
+func (a *assembly) cause(of map[proto.Digest]*proto.Record, resource int) proto.Cause {
+	if r := of[a.im.Resources[resource].Digest.CauseLine()]; r != nil {
+		return proto.CauseOf(r)
+	}
+	return proto.Cause{Kind: proto.CauseEarlier}
 }
 
 // written reports whether the dead master did w: the journal says so. Who gives up

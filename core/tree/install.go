@@ -16,6 +16,7 @@ import (
 func Install(root *proto.Root, im *proto.Image, self proto.ProcID, sink Sink, journal Journal, lock func(*proto.ImageLock) *Lock) (*Tree, error) {
 	t := New(root, im.Assign, self, sink, journal)
 	t.arrival = im.Arrival
+	t.Why, t.From = im.Why, im.From
 	res := make([]*Resource, len(im.Resources))
 	for i := range im.Resources {
 		ir := &im.Resources[i]
@@ -30,6 +31,15 @@ func Install(root *proto.Root, im *proto.Image, self proto.ProcID, sink Sink, jo
 			return t, fmt.Errorf("image of tree %x: resource %d has parent %d", t.Digest(), i, ir.Parent)
 		}
 		res[i].Block = ir.Block
+		if c := ir.Cause; !ir.Block.Valid {
+			if c.Kind == proto.CauseNone {
+				c.Kind = proto.CauseEarlier
+			}
+			res[i].blame(c)
+			if ir.Block.Stamp.Assign == t.Assign { // by the assembly
+				sink.Invalidated(c.Kind)
+			}
+		}
 		// A stamp of this assignment was given by the assembly; go on from it.
 		if s := ir.Block.Stamp; s.Assign == t.Assign && s.Seq > t.seq {
 			t.seq = s.Seq
@@ -87,8 +97,7 @@ func (t *Tree) Activate() {
 func (t *Tree) Discard() {
 	t.each(func(r *Resource) {
 		if r.journaled {
-			t.journal.Close(r.slot)
-			r.journaled = false
+			r.unjournal()
 		}
 	})
 }

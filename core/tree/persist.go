@@ -53,6 +53,7 @@ func (t *Tree) Keep(path []proto.Name, domain proto.Digest, doubted bool) error 
 	}
 	if doubted {
 		r.Block.Valid = false
+		r.blame(proto.Cause{Kind: proto.CauseDomain, At: t.sink.Date()})
 	}
 	l := &Lock{Owner: proto.Keeper, ID: r.Digest().KeeperLock(), Requested: mode.NL}
 	if err := r.enter(l); err != nil {
@@ -126,7 +127,7 @@ func (t *Tree) Validate(domain proto.Digest, number uint64) (left uint32) {
 func (t *Tree) Doubt(domain proto.Digest) {
 	t.members(domain, func(r *Resource) {
 		r.persist.doubted = true
-		r.invalidate()
+		r.invalidate(proto.Cause{Kind: proto.CauseDomain, At: t.sink.Date()})
 		r.record()
 	})
 }

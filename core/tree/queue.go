@@ -83,6 +83,7 @@ type Resource struct {
 	depth  int
 
 	Block  proto.Block
+	doubt  *doubt // nil: the block is valid
 	writes uint32
 
 	granted    queue // held and not converting
@@ -145,9 +146,15 @@ func (r *Resource) place(l *Lock, p Place) {
 	if l.place != Nowhere {
 		r.queueOf(l.place).remove(l)
 	}
+	if l.Waiting() {
+		r.tree.Queued--
+	}
 	l.place = p
 	if p != Nowhere {
 		r.queueOf(p).push(l)
+	}
+	if l.Waiting() {
+		r.tree.Queued++
 	}
 }
 
@@ -196,6 +203,7 @@ func (r *Resource) enter(l *Lock) error {
 			return err
 		}
 		r.slot, r.journaled = slot, true
+		r.doubt.note(r)
 		r.record()
 	}
 	if l.Owner != r.tree.Self {
@@ -217,8 +225,7 @@ func (r *Resource) leave(l *Lock) {
 	if l.Owner != r.tree.Self {
 		r.foreign--
 		if r.foreign == 0 {
-			r.tree.journal.Close(r.slot)
-			r.journaled = false
+			r.unjournal()
 		}
 	}
 	if r.locks == 0 {
@@ -242,20 +249,24 @@ func (r *Resource) changed() {
 func (r *Resource) write(v *proto.Value) {
 	r.Block.Value, r.Block.Valid = *v, true
 	r.writes++
+	r.believe()
 	r.changed()
 }
 
-func (r *Resource) invalidate() {
+// invalidate makes the block not valid, for that reason.
+func (r *Resource) invalidate(c proto.Cause) {
 	r.Block.Valid = false
 	r.changed()
+	r.tree.sink.Invalidated(c.Kind)
+	r.blame(c)
 }
 
 // store does what a holder's request says about the value block; D-50: of the
-// two flags DLM_INVVALBLK wins.
-func (r *Resource) store(flags dlm.Flags, v *proto.Value) {
+// two flags DLM_INVVALBLK wins. by is the holder.
+func (r *Resource) store(flags dlm.Flags, v *proto.Value, by proto.ProcID) {
 	switch {
 	case flags&dlm.InvValBlk != 0:
-		r.invalidate()
+		r.invalidate(proto.Cause{Kind: proto.CauseInvValBlk, Who: by, At: r.tree.sink.Date()})
 	case flags&dlm.ValB != 0:
 		r.write(v)
 	}

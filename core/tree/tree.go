@@ -18,6 +18,10 @@ type Sink interface {
 	Blocking(l *Lock, m mode.Mode, hint uint64)
 	// Unkept: a persistent resource is gone; nobody need remember it.
 	Unkept(path []proto.Name)
+	// Invalidated: a value block is not valid any more.
+	Invalidated(kind proto.CauseKind)
+	// Date is the calendar's, in seconds. It is for people only.
+	Date() uint32
 }
 
 // Journal keeps the records of resources that other processes use (design §5).
@@ -38,6 +42,15 @@ type Tree struct {
 	Self   proto.ProcID // the master
 	Assign uint64
 
+	// For people: since when the master is that, in seconds of the calendar, and why; who was
+	// it before.
+	Since uint32
+	Why   proto.Origin
+	From  proto.ProcID
+	// Queued is how many requests wait; Used counts requests, and Looked is its value when
+	// somebody looked last. These may begin again at 0.
+	Queued, Used, Looked uint32
+
 	root    Resource
 	below   map[child]*Resource
 	arrival uint64 // last arrival stamp given
@@ -53,6 +66,7 @@ type Tree struct {
 // and stays as it is.
 func New(root *proto.Root, assign uint64, self proto.ProcID, sink Sink, journal Journal) *Tree {
 	t := &Tree{key: root, Self: self, Assign: assign, sink: sink, journal: journal}
+	t.Since = sink.Date()
 	t.root.tree = t
 	t.fresh(&t.root)
 	return t
@@ -65,6 +79,7 @@ func (t *Tree) Digest() proto.Digest { return t.root.Digest() }
 func (t *Tree) fresh(r *Resource) {
 	t.seq++
 	r.Block = proto.Block{Stamp: proto.Stamp{Assign: t.Assign, Seq: t.seq}, Valid: true}
+	r.believe()
 	r.writes = 0
 }
 
@@ -123,6 +138,7 @@ func (t *Tree) retire(r *Resource) {
 // no queue. domain is for a persistent resource; dlm.Unkept says that Keep must
 // come first.
 func (t *Tree) Request(l *Lock, parent *Lock, name *proto.Name, domain proto.Digest) dlm.Status {
+	t.Used++
 	r := &t.root
 	if parent != nil {
 		if parent.Granted == mode.None || parent.Res == nil {
@@ -192,6 +208,7 @@ func (t *Tree) Convert(l *Lock, c *Conversion) dlm.Status {
 	if l.place != InGranted {
 		return dlm.CvtUngrant
 	}
+	t.Used++
 	r := l.Res
 	now := mode.NotHigher(l.Granted, c.Mode) ||
 		(c.Flags&dlm.QueCvt == 0 || r.converting.empty()) && r.compatible(l, c.Mode)
@@ -213,7 +230,7 @@ func (t *Tree) Convert(l *Lock, c *Conversion) dlm.Status {
 	}
 	stamp := r.Block.Stamp
 	if mode.OnConvert(l.Granted, c.Mode) == mode.Write {
-		r.store(c.Flags, c.Value)
+		r.store(c.Flags, c.Value, l.Owner)
 	}
 	r.grant(l)
 	if r.writer == l && r.Block.Stamp != stamp {
@@ -238,9 +255,10 @@ func (r *Resource) deadlocks(l *Lock) bool {
 
 // Unlock takes l away, granted or not.
 func (t *Tree) Unlock(l *Lock, flags dlm.Flags, v *proto.Value) {
+	t.Used++
 	r := l.Res
 	if mode.Writer(l.Granted) {
-		r.store(flags, v)
+		r.store(flags, v, l.Owner)
 	}
 	r.leave(l)
 	r.scan()
@@ -270,13 +288,13 @@ func (t *Tree) Cancel(l *Lock, flags dlm.Flags) dlm.Status {
 }
 
 // Drop takes away the locks of owners that died: rule 2 of design §8, then what
-// their going allows. Locks stand in any order.
-func (t *Tree) Drop(locks []*Lock) {
+// their going allows. Locks stand in any order. why is what an owner's death is as the cause.
+func (t *Tree) Drop(locks []*Lock, why func(owner proto.ProcID) proto.Cause) {
 	touched := make(map[*Resource]bool, len(locks))
 	for _, l := range locks {
 		r := l.Res
 		if mode.Writer(l.Granted) {
-			r.invalidate()
+			r.invalidate(why(l.Owner))
 		}
 		r.leave(l)
 		touched[r] = true

@@ -22,6 +22,9 @@ func (w *world) Now() int64 {
 	return t.Nano()
 }
 
+// Date implements process.World.
+func (w *world) Date() uint32 { return uint32(time.Now().Unix()) }
+
 // Alarm implements process.World.
 func (w *world) Alarm(at int64) {
 	w.alarm.set((*Node)(w), at, func() {

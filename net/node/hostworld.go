@@ -28,6 +28,17 @@ func (w *hostWorld) Now() int64 { return w.n.cfg.Cluster.boottime() }
 // Date implements host.World.
 func (w *hostWorld) Date() uint32 { return uint32(time.Now().Unix()) }
 
+// Obituary implements host.World.
+func (w *hostWorld) Obituary(dead proto.ProcID) proto.Obituary {
+	o := proto.Obituary{Proc: dead}
+	if f := w.dead[dead]; f != nil && f.Chunks() > 0 {
+		if h, err := journal.ParseHead(f.Chunk(0)); err == nil {
+			o.Pid, o.Program = uint32(h.Pid), h.Program
+		}
+	}
+	return o
+}
+
 // Random implements host.World.
 func (w *hostWorld) Random() uint64 { return random() }
 

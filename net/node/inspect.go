@@ -65,6 +65,12 @@ func Inspect(path string) (out []Seen, err error) {
 	return out, nil
 }
 
+// ownName is what people call this program.
+func ownName() string {
+	name, _ := lookAt(os.Getpid())
+	return name
+}
+
 // lookAt is a process's name and state, from /proc.
 func lookAt(pid int) (name, state string) {
 	if pid == 0 {

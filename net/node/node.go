@@ -166,6 +166,7 @@ func (n *Node) open() error {
 	if n.book, err = journal.Create(n.file, os.Getpid()); err != nil {
 		return err
 	}
+	n.book.SetProgram(ownName())
 	if n.loop, err = link.New(link.Config{OpenFD: n.cfg.OpenFD, CloseFD: n.cfg.CloseFD, HoldForks: n.cfg.HoldForks, Yield: n.cfg.Yield, Log: n.log}); err != nil {
 		return err
 	}

@@ -87,6 +87,8 @@ type State struct {
 	Proc   proto.ProcID // 0: not welcomed yet
 	Pid    int          // who has the lock, as the kernel shows it here; 0: not shown
 	Locked bool         // the process lives
+	// Program is what it has called itself.
+	Program string
 }
 
 // Look examines another process's file. It must never be this process's own:
@@ -109,7 +111,7 @@ func (d *Dir) Look(name string) (s State, err error) {
 	}
 	// Without a complete head the process has not said hello yet.
 	if h, err := journal.ParseHead(b[:]); err == nil {
-		s.Proc = h.Proc
+		s.Proc, s.Program = h.Proc, h.Program
 	}
 	return s, nil
 }

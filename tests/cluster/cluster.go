@@ -230,6 +230,9 @@ func (m *Member) Blocking(n *process.Notice) {
 // Now implements process.World; time stands still.
 func (m *Member) Now() int64 { return 0 }
 
+// Date implements process.World.
+func (m *Member) Date() uint32 { return 0 }
+
 // Alarm implements process.World.
 func (m *Member) Alarm(int64) {}
 
@@ -251,6 +254,12 @@ func (w agentWorld) Send(to proto.ProcID, m *proto.Msg) {
 }
 
 func (w agentWorld) Self() proto.ProcID { return 0 }
+
+// Date implements agent.World.
+func (w agentWorld) Date() uint32 { return 0 }
+
+// Obituary implements agent.World.
+func (w agentWorld) Obituary(p proto.ProcID) proto.Obituary { return proto.Obituary{Proc: p} }
 
 func (w agentWorld) Records(dead proto.ProcID) []proto.Record {
 	return journal.Records(w.c.byID(dead).memory)

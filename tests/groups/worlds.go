@@ -43,6 +43,9 @@ func (p *proc) Discard(proto.LockID) bool { return true }
 // Now implements process.World.
 func (p *proc) Now() int64 { return int64(p.s.steps) }
 
+// Date implements process.World.
+func (p *proc) Date() uint32 { return 0 }
+
 // Alarm implements process.World.
 func (p *proc) Alarm(int64) { p.alarm = true }
 
@@ -79,6 +82,8 @@ func (w *agentWorld) Peers(dead proto.ProcID) ([]proto.ProcID, bool) {
 func (w *agentWorld) Retire(dead proto.ProcID, t proto.Digest) { journal.Retire(w.file(dead), t) }
 func (w *agentWorld) Forget(dead proto.ProcID)                 { w.s.byID(dead).buried = true }
 func (w *agentWorld) Self() proto.ProcID                       { return w.host.id }
+func (w *agentWorld) Date() uint32                             { return 0 }
+func (w *agentWorld) Obituary(p proto.ProcID) proto.Obituary   { return proto.Obituary{Proc: p} }
 func (w *agentWorld) Put(e agent.Entry) error                  { return w.s.dir.Put(journal.Entry(e)) }
 func (w *agentWorld) Delete(t proto.Digest)                    { w.s.dir.Delete(t) }
 

@@ -13,6 +13,9 @@ import (
 // Now implements process.World.
 func (n *node) Now() int64 { return n.s.clock }
 
+// Date implements process.World.
+func (n *node) Date() uint32 { return uint32(1000 + n.s.clock/1e9) }
+
 // Alarm implements process.World.
 func (n *node) Alarm(at int64) {
 	if n.alarm == 0 || at < n.alarm {

@@ -196,6 +196,7 @@ type file struct {
 	lines []line
 	used  int
 	room  int
+	short bool // there was none at some time
 	peers []proto.ProcID
 }
 
@@ -219,6 +220,7 @@ func (s *sim) change(do, undo func()) {
 func (f *file) Open() (uint32, error) {
 	if f.used >= f.room {
 		f.s.counts[journalFull]++
+		f.short = true
 		return 0, errNoRoom
 	}
 	f.used++

@@ -256,8 +256,29 @@ func (s *sim) journalAtRest(n *node) {
 			}
 		})
 	})
+	// A block that is not valid has a line that says why.
+	causes := map[proto.Digest]string{}
+	n.p.Walk(func(h process.Held) {
+		for _, r := range h.Tree.Resources() {
+			if rec, ok := want[r.Digest()]; ok && !rec.Block.Valid {
+				why := r.Cause()
+				want[r.Digest().CauseLine()] = why.Record(h.Tree.Digest(), r.Digest(), r.Block.Stamp)
+				causes[r.Digest().CauseLine()] = "the cause at " + s.byDigest[r.Digest()].name
+			}
+		}
+	})
 	for _, rec := range n.file.records() {
 		w, ok := want[rec.Resource]
+		if name := causes[rec.Resource]; name != "" {
+			if w != rec {
+				s.fail("%s: journal says %+v of %s, the tree %+v", n, rec, name, w)
+			}
+			delete(want, rec.Resource)
+			continue
+		}
+		if !ok && s.byDigest[rec.Resource] == nil {
+			s.fail("%s: journal record %+v of a cause, but the block is valid", n, rec)
+		}
 		if !ok {
 			s.fail("%s: journal record for %s, on which nobody else has a lock", n, s.byDigest[rec.Resource].name)
 		}
@@ -267,6 +288,12 @@ func (s *sim) journalAtRest(n *node) {
 		delete(want, rec.Resource)
 	}
 	for d := range want {
+		if causes[d] != "" {
+			if n.file.short {
+				continue // there was no room for it
+			}
+			s.fail("%s: no journal record for %s", n, causes[d])
+		}
 		s.fail("%s: no journal record for %s", n, s.byDigest[d].name)
 	}
 }

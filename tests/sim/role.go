@@ -451,6 +451,9 @@ func (r *role) Delete(tree proto.Digest) {
 // Self implements agent.World.
 func (r *role) Self() proto.ProcID { return r.host.given }
 
+// Obituary implements agent.World.
+func (r *role) Obituary(p proto.ProcID) proto.Obituary { return proto.Obituary{Proc: p} }
+
 // Keep implements agent.World.
 func (r *role) Keep(k *proto.Kept) error {
 	r.remember(func(m *agent.Remembered) { m.Keep(k) })
