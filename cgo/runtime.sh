@@ -12,11 +12,11 @@ file=$("$go" env GOROOT)/src/runtime/cgocall.go
 mkdir -p "$dir"
 sed -e 's|^	"internal/goexperiment"$|&\n	"internal/runtime/atomic"|' \
 	-e 's/^	if gp\.m\.ncgo == 0 {$/	if gp.m.ncgo == 0 \&\& !mainInitSeen.Load() {/' \
-	-e 's/^		<-main_init_done$/&\n		mainInitSeen.Store(true)/' "$file" >"$dir/cgocall.go"
-printf '\n// mainInitSeen is true once main_init_done was found closed.\nvar mainInitSeen atomic.Bool\n' >>"$dir/cgocall.go"
-changed=$(diff "$file" "$dir/cgocall.go" | grep -c '^>' || :)
+	-e 's/^		<-main_init_done$/&\n		mainInitSeen.Store(true)/' "$file" >"$dir/cgocall.replaced"
+printf '\n// mainInitSeen is true once main_init_done was found closed.\nvar mainInitSeen atomic.Bool\n' >>"$dir/cgocall.replaced"
+changed=$(diff "$file" "$dir/cgocall.replaced" | grep -c '^>' || :)
 if [ "$changed" = 6 ] && ! grep -q 'internal/runtime/atomic' "$file"; then
-	printf '{"Replace":{"%s":"%s/cgocall.go"}}\n' "$file" "$(cd "$dir" && pwd)" >"$dir/overlay.json"
+	printf '{"Replace":{"%s":"%s/cgocall.replaced"}}\n' "$file" "$(cd "$dir" && pwd)" >"$dir/overlay.json"
 else
 	echo "runtime/cgocall.go of $("$go" version) is not the known one and is left alone" >&2
 	echo '{}' >"$dir/overlay.json"
