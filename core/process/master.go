@@ -205,7 +205,9 @@ func (r *root) foreignUnlock(from proto.ProcID, m *proto.Msg) {
 		r.tree.Unlock(t, dlm.Flags(m.Flags), &m.Value)
 		r.shard.freeForeign(t)
 	}
-	r.reply(from, r.answer(proto.KUnlocked, id, op))
+	a := r.answer(proto.KUnlocked, id, op)
+	a.Flags = m.Flags & uint32(dlm.Unawaited) // for World; it does not travel
+	r.reply(from, a)
 }
 
 func (r *root) foreignCancel(from proto.ProcID, m *proto.Msg) {

@@ -78,3 +78,42 @@ func TestLookupsSentTwice(t *testing.T) {
 	_, st, _ := m[1].lock("R", mode.EX, 0)
 	want(t, "the idle tree moves", st, dlm.Success)
 }
+
+// Where requests keep their order nobody waits for the answer to an unlock that cannot
+// end otherwise, and the lock is gone for its owner at once.
+func TestUnlocksAreNotWaitedFor(t *testing.T) {
+	c, m := newCluster(t, 3)
+	m[0].lock("R", mode.NL, 0) // masters
+	m[1].p.Prompt(func(to proto.ProcID) bool { return to == m[0].id })
+	for _, k := range []struct {
+		mode  mode.Mode
+		flags dlm.Flags
+		want  dlm.Status
+	}{
+		{mode.EX, 0, dlm.Success},
+		{mode.CR, dlm.ValB, dlm.Success},      // it writes nothing
+		{mode.EX, dlm.ValB, dlm.Pending},      // the value must be with the master
+		{mode.PW, dlm.InvValBlk, dlm.Pending}, // so must this
+	} {
+		l, _, _ := m[1].lock("R", k.mode, 0)
+		m[1].done = nil
+		var r, info process.Result
+		m[1].p.Unlock(&process.UnlockRequest{Lock: l, Flags: k.flags, Token: 9}, &r)
+		want(t, "status", r.Status, k.want)
+		m[1].p.Unlock(&process.UnlockRequest{Lock: l, Token: 10}, &info)
+		want(t, "once more", info.Status, dlm.IvLockID)
+		want(t, "own locks", len(m[1].p.Locks(nil, 0, nil)), 0)
+		c.settle()
+		want(t, "answers", len(m[1].done) == 1, k.want == dlm.Pending)
+	}
+	l, _, _ := m[1].lock("R", mode.EX, 0)
+	m[1].done = nil
+	m[0].dead = true
+	var r process.Result
+	m[1].p.Unlock(&process.UnlockRequest{Lock: l, Token: 11}, &r)
+	want(t, "unlock before the master's death", r.Status, dlm.Success)
+	c.kill(m[0])
+	_, st, _ := m[2].lock("R", mode.EX, dlm.NoQueue)
+	want(t, "it was not lost", st, dlm.Success)
+	want(t, "answers", len(m[1].done), 0)
+}

@@ -139,13 +139,13 @@ func (c *Conn) adopt(fd int, cover Cover, first, plain []byte, got uint64) error
 	}
 	err := c.Attach(fd)
 	if err == nil {
-		c.touch()
+		c.Touch()
 	}
 	return err
 }
 
-// touch has what is there written by the next Flush.
-func (c *Conn) touch() {
+// Touch has what is there written by the next Flush.
+func (c *Conn) Touch() {
 	c.mu.Lock()
 	dirty := !c.dirty && c.fd >= 0
 	c.dirty = c.dirty || dirty
@@ -257,7 +257,7 @@ func (c *Conn) takeRemote(fd int) {
 		r.fault = err
 	}
 	if len(out) > 0 || c.hasResume() {
-		c.touch()
+		c.Touch()
 	}
 }
 
@@ -320,7 +320,7 @@ func (c *Conn) control() error {
 			if err := c.resumed(binary.BigEndian.Uint64(b[17:]) &^ metBit); err != nil {
 				return err
 			}
-			c.touch()
+			c.Touch()
 		case b[0] == ctlAck && len(b) == ackSize-headerSize:
 			c.mu.Lock()
 			err := c.rem.forget(binary.BigEndian.Uint64(b[1:]))
@@ -348,7 +348,7 @@ func (c *Conn) handled(n int) {
 	c.mu.Lock()
 	r.ctl = appendControl(r.ctl, ctlAck, nil, r.got)
 	c.mu.Unlock()
-	c.touch()
+	c.Touch()
 }
 
 func appendControl(b []byte, kind byte, id []byte, got uint64) []byte {

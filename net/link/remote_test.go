@@ -262,7 +262,7 @@ func TestProofGoesFirst(t *testing.T) {
 					case <-stop:
 						return
 					default:
-						c.touch()
+						c.Touch()
 						h.a.Flush()
 					}
 				}

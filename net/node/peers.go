@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/net/link"
 )
@@ -68,6 +69,7 @@ type peers struct {
 	groups  []proto.ProcID // containers among live
 	waiting []*peer        // out has yet to be connected
 	some    atomic.Bool
+	later   later
 	streams struct {
 		sync.Mutex // after no other but Loop's
 		byID       map[link.StreamID]*link.Conn
@@ -150,6 +152,11 @@ func (t *peers) toOwner(to proto.ProcID, m *proto.Msg) {
 	}
 	t.mu.RUnlock()
 	if c != nil {
+		if m.Kind == proto.KUnlocked && dlm.Flags(m.Flags)&dlm.Unawaited != 0 {
+			c.SendLater(m)
+			t.later.tell(t, c)
+			return
+		}
 		c.Send(m)
 		return
 	}
