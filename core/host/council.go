@@ -20,10 +20,12 @@ type council struct {
 	changed bool
 
 	// in: this host is a member, of that birth. refused: it is not any more, and what
-	// it had under that birth is lost. leased: it has proven that it is one.
+	// it had under that birth is lost. over: that was found by this agent, whose process
+	// ends with it. leased: it has proven that it is one.
 	in      bool
 	birth   uint32
 	refused bool
+	over    bool
 	leased  bool
 	warned  proto.HostID // it has this one's name
 	asked   int64        // when membership was asked for last; 0: never
@@ -45,6 +47,7 @@ type council struct {
 	began    int64 // when this agent did
 	leader   uint64
 	leads    bool  // this host is the leader
+	listens  int64 // since when it is, and was not stopped meanwhile
 	missing  int64 // since when this host knows of no leader; 0: it does
 }
 
@@ -100,7 +103,7 @@ func (h *Host) settle() {
 		h.changed = false
 		h.hostsChanged()
 	}
-	if h.log != nil && h.log.Err() != nil && !h.refused {
+	if h.log != nil && h.log.Err() != nil && !h.over {
 		h.leave(h.log.Err().Error())
 	}
 }
@@ -161,7 +164,7 @@ func (h *Host) Snapshot() []byte {
 // Confirmed says that when it was asked this host was among the majority's, and that
 // what was decided before is applied. From the moment of the question its lease runs.
 func (h *Host) Confirmed(token uint64) {
-	if token != h.renewal.token || !h.in {
+	if token != h.renewal.token || !h.in { // also of one that is over
 		return
 	}
 	if me := view.Find(h.state, h.me); me == nil || me.Out || me.Birth != h.birth {
@@ -188,7 +191,7 @@ func (h *Host) propose(e *proto.HostEntry) {
 // askUp asks for membership: to go on with the processes that are here, or without any.
 func (h *Host) askUp() {
 	now := h.world.Now()
-	if h.in || h.bye != 0 || h.log == nil || h.log.Leader() == 0 || h.council.asked != 0 && now-h.council.asked < askAgain {
+	if h.in || h.over || h.bye != 0 || h.log == nil || h.log.Leader() == 0 || h.council.asked != 0 && now-h.council.asked < askAgain {
 		return
 	}
 	e := proto.Host{ID: h.me, Name: "alone", Birth: h.file.Birth()}
@@ -196,10 +199,13 @@ func (h *Host) askUp() {
 		e.Name, e.Addr, e.Voter = h.cfg.Name, h.cfg.Addr, h.Votes()
 	}
 	if h.refused {
-		if h.world.Former() && now < h.file.Until() {
-			return // they may still be at work under the old birth
+		if h.formerAtWork(now) {
+			return
 		}
 		e.Birth = 0
+	}
+	if x := view.Find(h.state, h.me); x != nil && e.Birth == 0 {
+		e.Former = x.Birth
 	}
 	if h.ask == 0 {
 		h.ask = h.world.Random()
@@ -207,6 +213,13 @@ func (h *Host) askUp() {
 	e.Asked = h.ask
 	h.council.asked = now
 	h.propose(&proto.HostEntry{Verb: proto.HostUp, Host: e, Epoch: h.world.Date()})
+}
+
+// formerAtWork reports whether processes of this host may still be at work under the
+// birth that has ended: until each of them has ended, which it does when it has noticed,
+// or its lease would be over, by the clock of one that sees this a little late.
+func (h *Host) formerAtWork(now int64) bool {
+	return now < h.file.Until()+h.cfg.Over-h.cfg.Lease && h.world.Former()
 }
 
 // rival is a member of this host's name; nil if there is none.
@@ -232,8 +245,7 @@ func (h *Host) upDecided(done bool, birth uint32) {
 			return // and ask again
 		}
 		if birth != 0 {
-			h.refused = true // that membership has ended
-			h.world.Drop()
+			h.lose(ended)
 		}
 		h.council.asked, h.ask = 0, 0
 		return
@@ -251,6 +263,7 @@ func (h *Host) upDecided(done bool, birth uint32) {
 
 // hostsChanged follows what was decided about hosts.
 func (h *Host) hostsChanged() {
+	h.noteOut()
 	if h.in {
 		if me := view.Find(h.state, h.me); me == nil || me.Out || me.Birth != h.birth {
 			if me == nil && h.bye != 0 {
@@ -266,19 +279,9 @@ func (h *Host) hostsChanged() {
 		}
 	}
 	if !h.cfg.Alone {
-		now := h.world.Now()
 		for i := range h.state.Hosts {
-			x := &h.state.Hosts[i]
-			if k := (outKey{x.ID, x.Birth}); x.Out && h.out[k] == 0 {
-				h.out[k] = now
-			}
-			if x.ID != h.me {
+			if x := &h.state.Hosts[i]; x.ID != h.me {
 				h.world.Reach(x.ID, x.Addr)
-			}
-		}
-		for k := range h.out {
-			if x := view.Find(h.state, k.id); x == nil || x.Birth != k.birth {
-				delete(h.out, k)
 			}
 		}
 	}
@@ -293,11 +296,49 @@ func (h *Host) hostsChanged() {
 	}
 }
 
-// leave: this host is out. All that its processes have is lost.
+// noteOut notes when this host has learned that others are out: they may have proven their
+// leases until just before.
+func (h *Host) noteOut() {
+	now := h.world.Now()
+	for i := range h.state.Hosts {
+		if x := &h.state.Hosts[i]; x.Out {
+			h.outSince(x, now)
+		}
+	}
+	for k := range h.out {
+		if x := view.Find(h.state, k.id); x == nil || x.Birth != k.birth {
+			delete(h.out, k)
+		}
+	}
+}
+
+// outSince is when this host has learned that x is out; now, if not before.
+func (h *Host) outSince(x *proto.Host, now int64) int64 {
+	k := outKey{x.ID, x.Birth}
+	since, known := h.out[k]
+	if !known {
+		since = now
+		h.out[k] = now
+	}
+	return since
+}
+
+// leave: this host is out. All that its processes have is lost. This agent's process is
+// one of them, so it is the next agent that comes back, when the others know.
 func (h *Host) leave(why string) {
-	h.in, h.refused = false, true
-	h.file.Extend(0)
+	h.in, h.leased, h.over = false, false, true
+	h.lose(why)
 	h.world.Lost(why)
+}
+
+// ended is what the processes of an earlier agent are told.
+const ended = "this host's membership in the cluster has ended"
+
+// lose ends what this host's processes have under their birth. They may take their time.
+func (h *Host) lose(why string) {
+	h.refused = true
+	h.file.End()
+	h.world.Drop(why)
 }
 
 // Tick is to be called once in a Config.Tick while there are other hosts.
@@ -306,9 +347,7 @@ func (h *Host) Tick() {
 	if h.ticked != 0 && now-h.ticked > 3*h.cfg.Tick {
 		// This process was stopped, or the machine: who was silent meanwhile may not
 		// have been.
-		for id := range h.heard {
-			h.heard[id] = now
-		}
+		h.listens = now
 	}
 	h.ticked = now
 	if h.log == nil {
@@ -337,8 +376,8 @@ func (h *Host) Tick() {
 	h.watchRebuild(now)
 	was := h.leads
 	if h.leads = h.log.Leader() == uint64(h.me); h.leads {
-		if !was { // whom it has not heard before may have talked to another leader
-			clear(h.heard)
+		if !was {
+			h.listens = now
 		}
 		h.lead(now)
 	}

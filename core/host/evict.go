@@ -69,16 +69,20 @@ func (h *Host) evict(name string, ended bool, done func(error)) {
 	}
 	x := h.state.Hosts[at]
 	now := h.world.Now()
-	last := h.heard[x.ID]
-	if x.ID == h.me {
-		last = now
-	}
-	if ended && now-last < max(second, h.cfg.Suspect/2) {
-		done(fmt.Errorf("host %s was heard %s ago: it has not ended; end its programs first, or remove it with --wait", x.Name, ago(now-last)))
+	if silent := h.silence(x.ID, now); ended && silent < max(second, h.cfg.Suspect/2) {
+		done(h.notEnded(&x, silent))
 		return
 	}
 	h.here = append(h.here, &eviction{id: x.ID, birth: x.Birth, over: ended, done: done})
 	h.goOnEvicting(now)
+}
+
+// notEnded says why a host is not believed to have ended.
+func (h *Host) notEnded(x *proto.Host, silent int64) error {
+	if silent == 0 || h.heard[x.ID] < h.listens {
+		return fmt.Errorf("host %s cannot be told from one that lives: this one, which leads, has listened for %s only; try again, or remove it with --wait", x.Name, ago(silent))
+	}
+	return fmt.Errorf("host %s was heard %s ago: it has not ended; end its programs first, or remove it with --wait", x.Name, ago(silent))
 }
 
 func (h *Host) names() (s string) {

@@ -48,6 +48,8 @@ type someWorld struct {
 
 	birth, directory uint32
 	until            int64
+	ended            bool
+	former           *bool // whether someone is left of another membership; nil: the dice say it
 
 	live, dead, groups []proto.ProcID
 	asked              []proto.Msg // by the agent, of processes here
@@ -87,10 +89,15 @@ func (w *someWorld) Tell(_ proto.HostID, m *proto.Msg) {
 func (w *someWorld) Reach(proto.HostID, string) {}
 func (w *someWorld) Begin(uint32) bool          { return true }
 func (w *someWorld) Serve()                     {}
-func (w *someWorld) Drop()                      { w.live, w.dead, w.groups = nil, nil, nil }
-func (w *someWorld) Former() bool               { return w.dice.yes() }
-func (w *someWorld) Lost(string)                {}
-func (w *someWorld) Left()                      {}
+func (w *someWorld) Drop(string)                { w.live, w.dead, w.groups = nil, nil, nil }
+func (w *someWorld) Former() bool {
+	if w.former != nil {
+		return *w.former
+	}
+	return w.dice.yes()
+}
+func (w *someWorld) Lost(string) {}
+func (w *someWorld) Left()       {}
 
 func (w *someWorld) Processes() (live, dead []proto.ProcID) {
 	return slices.Clone(w.live), slices.Clone(w.dead)
@@ -136,7 +143,9 @@ func (w *someWorld) Forget(p proto.ProcID) {
 type someFile someWorld
 
 func (f *someFile) Birth() uint32             { return f.birth }
-func (f *someFile) SetBirth(b uint32)         { f.birth, f.until = b, 0 }
+func (f *someFile) SetBirth(b uint32)         { f.birth, f.until, f.ended = b, 0, false }
+func (f *someFile) End()                      { f.ended = true }
+func (f *someFile) Ended() bool               { return f.ended }
 func (f *someFile) Until() int64              { return f.until }
 func (f *someFile) Extend(t int64)            { f.until = t }
 func (f *someFile) Directory() uint32         { return f.directory }
@@ -267,7 +276,7 @@ func (w *someWorld) digest() proto.Digest {
 func (w *someWorld) entry() proto.HostEntry {
 	e := proto.HostEntry{Verb: proto.HostVerb(1 + w.dice.n(4)), Epoch: w.epoch()}
 	e.Host = proto.Host{ID: w.host(), Name: pick(w.dice, "a", "b", "c", "d", ""), Addr: pick(w.dice, "10.0.0.2:1", "?"), Birth: w.birth32(),
-		Out: w.dice.yes(), Asked: uint64(w.dice.n(4)), Voter: w.dice.yes()}
+		Out: w.dice.yes(), Asked: uint64(w.dice.n(4)), Voter: w.dice.yes(), Former: w.birth32()}
 	return e
 }
 

@@ -70,8 +70,13 @@ type Log interface {
 type File interface {
 	Birth() uint32
 	SetBirth(birth uint32) // ends the lease, too
+	// Until is to when the lease of that birth was proven, also if it has been ended: who
+	// has not noticed that may go on until then.
 	Until() int64
-	Extend(until int64)
+	Extend(until int64) // not one that was ended
+	// End ends it for good; Ended reports whether that was done.
+	End()
+	Ended() bool
 	Directory() uint32
 	SetDirectory(since uint32)
 }
@@ -112,10 +117,11 @@ type World interface {
 	// Begin takes up what this host's membership has of containers; Serve goes on with
 	// whoever waits for the membership or the coordinator. It calls back. Drop lets go
 	// of processes of a membership that has ended; Former reports whether one of them
-	// may still run. Lost says that this host was removed, Left that it has left.
+	// may still run, the agent's own among them. Lost says that this agent's process has
+	// to end with its host's membership, Left that the host has left.
 	Begin(birth uint32) bool
 	Serve()
-	Drop()
+	Drop(why string)
 	Former() bool
 	Lost(why string)
 	Left()
@@ -156,15 +162,20 @@ func New(w World, f File, cfg Config, id proto.HostID) *Host {
 // Start takes up the log that this host has been part of, or that of a host alone.
 func (h *Host) Start(known bool) error {
 	var initial []uint64
+	if now := h.world.Now(); !h.cfg.Alone {
+		// Nobody can have proven more; it was another boot of the machine.
+		if most := now + h.cfg.Lease; h.file.Until() > most {
+			h.file.Extend(most)
+		}
+		if h.file.Ended() {
+			h.lose(ended)
+		}
+	}
 	switch {
 	case h.cfg.Alone:
 		initial = []uint64{uint64(h.me)}
 	case !known:
 		return nil
-	}
-	if now := h.world.Now(); !h.cfg.Alone {
-		// Nobody can have proven more; it was another boot of the machine.
-		h.file.Extend(min(h.file.Until(), now+h.cfg.Lease))
 	}
 	if err := h.open(initial); err != nil {
 		return err

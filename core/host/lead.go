@@ -16,28 +16,33 @@ func (h *Host) lead(now int64) {
 		if x.ID == h.me {
 			continue
 		}
-		last, known := h.heard[x.ID]
-		if !known {
-			h.heard[x.ID] = now
-			last = now
-		}
+		silent := h.silence(x.ID, now)
 		patience := h.cfg.Suspect
 		if h.hinted[x.ID] {
 			patience /= 2
 		}
 		switch {
 		case x.Out:
-			if now-h.out[outKey{x.ID, x.Birth}] >= h.cfg.Over {
+			if now-h.outSince(&x, now) >= h.cfg.Over {
 				h.propose(&proto.HostEntry{Verb: proto.HostOver, Host: x})
 				return
 			}
-		case now-last > patience:
-			x.Why = fmt.Sprintf("silent for %.1f s", float64(now-last)/float64(second))
+		case silent > patience:
+			x.Why = fmt.Sprintf("silent for %.1f s", float64(silent)/float64(second))
 			h.propose(&proto.HostEntry{Verb: proto.HostOut, Host: x})
 			return
 		}
 	}
 	h.vote(now)
+}
+
+// silence is how long the leader knows that a host has said nothing. Whom it has not heard
+// before may have talked to another leader.
+func (h *Host) silence(id proto.HostID, now int64) int64 {
+	if id == h.me || !h.leads || now-h.ticked > 3*h.cfg.Tick {
+		return 0
+	}
+	return now - max(h.heard[id], h.listens)
 }
 
 // vote brings who votes in line with who is to.

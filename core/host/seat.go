@@ -70,6 +70,7 @@ type joining struct {
 	number uint64
 	group  bool
 	named  func(id proto.ProcID, view uint64)
+	since  int64
 }
 
 // maxPlaces bounds what is remembered of where processes are.
@@ -199,7 +200,7 @@ func (h *Host) JoinGroup(named func(id proto.ProcID, view uint64)) { h.join(true
 
 func (h *Host) join(group bool, named func(id proto.ProcID, view uint64)) {
 	h.last++
-	j := &joining{h.last, group, named}
+	j := &joining{h.last, group, named, h.world.Now()}
 	h.joins = append(h.joins, j)
 	if h.agent != nil {
 		h.nameAll()

@@ -121,6 +121,8 @@ func (h *Host) chairStalls(now int64) (out []string) {
 	switch {
 	case h.state.Coordinator == 0:
 		return nil // a host is on the way out, which has been told
+	case h.remote() != 0 && len(h.joins) > 0:
+		say("host %s coordinates, and has yet to name %d new programs of this host, since %s", h.nameOf(h.state.Coordinator), len(h.joins), ago(now-h.joins[0].since))
 	case !h.coordinates() && h.remote() == 0:
 		say("host %s coordinates, and has not been told of the programs of this host", h.nameOf(h.state.Coordinator))
 	case h.coordinates() && h.agent == nil:

@@ -26,6 +26,9 @@ type Host struct {
 	Asked uint64
 	// Voter: its configuration says that it votes.
 	Voter bool
+	// Former is, in a HostUp without a birth, that of the entry which it may replace: of
+	// that membership no process is left.
+	Former uint32
 }
 
 // HostState is what the log of views leads to.
@@ -85,6 +88,7 @@ func (h *Host) code(f *fields) {
 	f.text(&h.Why)
 	num(f, &h.Asked)
 	f.bool(&h.Voter)
+	num(f, &h.Former)
 }
 
 func (s *HostState) code(f *fields) {

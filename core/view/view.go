@@ -89,8 +89,9 @@ func Noted(s *proto.HostState, e *proto.HostEntry) bool {
 func same(a, b *proto.Kept) bool { return a.Root == b.Root && slices.Equal(a.Path, b.Path) }
 
 // up: an agent has taken up its work. With the birth of a member it goes on with that
-// host's processes. Otherwise it has none: those of an earlier birth are gone, which
-// only their own host can say.
+// host's processes. Otherwise it has none: those of the birth that it names as the former
+// one are gone, which only their own host can say. What was said of an earlier one, and
+// comes late, ends no later one.
 func up(s *proto.HostState, e *proto.HostEntry, at int) bool {
 	if at >= 0 && s.Hosts[at].Asked == e.Host.Asked {
 		return false // the same once more
@@ -102,6 +103,9 @@ func up(s *proto.HostState, e *proto.HostEntry, at int) bool {
 	if e.Host.Birth != 0 && !goesOn {
 		return false // of a membership that has ended
 	}
+	if at >= 0 && !goesOn && s.Hosts[at].Birth != e.Host.Former {
+		return false
+	}
 	if slices.ContainsFunc(s.Hosts, func(h proto.Host) bool { return h.Name == e.Host.Name && h.ID != e.Host.ID }) {
 		return false // two hosts of one name; or one that was lost, and then it is soon out
 	}
@@ -110,7 +114,7 @@ func up(s *proto.HostState, e *proto.HostEntry, at int) bool {
 	}
 	advance(s)
 	h := e.Host
-	h.Out, h.Why = false, ""
+	h.Out, h.Why, h.Former = false, "", 0
 	if goesOn {
 		s.Hosts[at] = h
 	} else {

@@ -16,6 +16,13 @@ func entry(verb proto.HostVerb, id proto.HostID, birth uint32) *proto.HostEntry 
 	return &proto.HostEntry{Verb: verb, Host: proto.Host{Asked: asked, ID: id, Birth: birth, Name: fmt.Sprint("h", id)}, Epoch: 1000}
 }
 
+// anew is HostUp of a host that has no process of its former membership.
+func anew(id proto.HostID, former uint32) *proto.HostEntry {
+	e := entry(proto.HostUp, id, 0)
+	e.Host.Former = former
+	return e
+}
+
 func show(s *proto.HostState) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d by %d since %d seat %d:", s.Epoch, s.Coordinator, s.Since, s.Seat)
@@ -48,11 +55,14 @@ func TestHosts(t *testing.T) {
 		{entry(proto.HostOver, 1, 1001), true, "1006 by 2 since 1006 seat 1006: 2/1002"},
 		{entry(proto.HostUp, 1, 0), true, "1007 by 2 since 1006 seat 1006: 2/1002 1/1007"},
 		{entry(proto.HostBye, 1, 1001), false, "1007 by 2 since 1006 seat 1006: 2/1002 1/1007"},
-		{entry(proto.HostUp, 2, 0), true, "1008 by 1 since 1008 seat 1008: 1/1007 2/1008"}, // it was started anew
+		{anew(2, 1003), false, "1007 by 2 since 1006 seat 1006: 2/1002 1/1007"},             // it vouches for another
+		{entry(proto.HostUp, 2, 0), false, "1007 by 2 since 1006 seat 1006: 2/1002 1/1007"}, // or for none
+		{anew(2, 1002), true, "1008 by 1 since 1008 seat 1008: 1/1007 2/1008"},              // it was started anew
 		{entry(proto.HostBye, 1, 1007), true, "1009 by 2 since 1009 seat 1009: 2/1008"},
 		{entry(proto.HostOut, 2, 1008), true, "1010 by 2 since 1009 seat 1009: 2/1008!"},
 		{entry(proto.HostUp, 3, 0), true, "1011 by 2 since 1009 seat 1009: 2/1008! 3/1011"},
-		{entry(proto.HostUp, 2, 0), true, "1012 by 3 since 1012 seat 1012: 3/1011 2/1012"},
+		{entry(proto.HostUp, 2, 0), false, "1011 by 2 since 1009 seat 1009: 2/1008! 3/1011"},
+		{anew(2, 1008), true, "1012 by 3 since 1012 seat 1012: 3/1011 2/1012"},
 	} {
 		before := Clone(s)
 		if got := Apply(s, step.e); got != step.changes || show(s) != step.want {
@@ -64,6 +74,22 @@ func TestHosts(t *testing.T) {
 		if Apply(s, step.e) && step.e.Verb == proto.HostUp {
 			t.Fatalf("step %d is done twice", i)
 		}
+	}
+}
+
+// An agent's question for membership may come once more, long after it was decided: it
+// ends nothing that has begun since.
+func TestLateUp(t *testing.T) {
+	s := &proto.HostState{}
+	Apply(s, entry(proto.HostUp, 1, 0))
+	first := entry(proto.HostUp, 2, 0)
+	Apply(s, first)
+	birth := Find(s, 2).Birth
+	if !Apply(s, entry(proto.HostUp, 2, birth)) {
+		t.Fatal("another agent cannot go on with the host's processes")
+	}
+	if was := show(s); Apply(s, first) {
+		t.Fatalf("%s, and then %s", was, show(s))
 	}
 }
 
@@ -81,7 +107,11 @@ func TestHostsByChance(t *testing.T) {
 				birth = h.Birth
 			}
 			before := Clone(s)
-			changed := Apply(s, entry(proto.HostVerb(1+r.IntN(4)), id, birth))
+			e := entry(proto.HostVerb(1+r.IntN(4)), id, birth)
+			if h := Find(s, id); h != nil && r.IntN(2) > 0 {
+				e.Host.Former = h.Birth
+			}
+			changed := Apply(s, e)
 			if changed != (s.Epoch > before.Epoch) {
 				t.Fatalf("%s after %s", show(s), show(before))
 			}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,8 @@ type program struct {
 	n       *Node
 	done    chan process.Completion
 	notices chan process.Notice
+	// by CLOCK_BOOTTIME: that its locks are lost, and the latest answer
+	lostAt, doneAt atomic.Int64
 }
 
 func newSink() *program {
@@ -46,10 +49,10 @@ func newProgram(dir string, timeout time.Duration) (*program, error) {
 	return p, err
 }
 
-func (p *program) Complete(c *process.Completion) { p.done <- *c }
+func (p *program) Complete(c *process.Completion) { p.doneAt.Store(boottime()); p.done <- *c }
 func (p *program) Blocking(n *process.Notice)     { p.notices <- *n }
 func (p *program) Discard(proto.LockID) bool      { return true }
-func (p *program) Lost()                          {}
+func (p *program) Lost()                          { p.lostAt.Store(boottime()) }
 
 // do runs one command and gives its answer:
 //
@@ -59,6 +62,7 @@ func (p *program) Lost()                          {}
 //	convert LOCK MODE VALUE   with DLM_VALB        LOCK STATUS VALUE
 //	unlock LOCK VALUE         with DLM_VALB        LOCK STATUS VALUE
 //	agent                 is the agent here?       true or false
+//	times                 when locks were lost, and the latest answer came
 //	spin NAME COUNT       lock and unlock so often COUNT
 func (p *program) do(words []string) string {
 	num := func(i int) uint64 {
@@ -69,6 +73,9 @@ func (p *program) do(words []string) string {
 		return v
 	}
 	var res process.Result
+	if words[0] == "times" {
+		return fmt.Sprint(p.lostAt.Load(), p.doneAt.Load())
+	}
 	p.n.Expired()
 	switch words[0] {
 	case "lock", "ask":

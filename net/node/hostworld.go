@@ -82,7 +82,7 @@ func (w *hostWorld) Begin(birth uint32) bool { return (*role)(w).openNotes(birth
 func (w *hostWorld) Serve() { (*role)(w).serve() }
 
 // Drop implements host.World.
-func (w *hostWorld) Drop() { (*role)(w).dropMembers() }
+func (w *hostWorld) Drop(why string) { (*role)(w).dropMembers(why) }
 
 // Former implements host.World.
 func (w *hostWorld) Former() bool { return (*role)(w).someLive() }

@@ -8,7 +8,8 @@ import (
 
 // leaving is a role whose process is the last one on its host and ends.
 type leaving struct {
-	asked bool          // the others have been told
+	asked bool // the others have been told
+	since time.Time
 	done  chan struct{} // closed when they agree that this host has left
 }
 
@@ -44,7 +45,8 @@ func (r *role) startLeaving() <-chan struct{} {
 	case r.closed, r.leaving != nil, !r.host.Leased(), len(r.members) > 1, len((*hostWorld)(r).Containers()) > 0:
 		return nil
 	}
-	r.leaving = &leaving{done: make(chan struct{})}
+	r.leaving = &leaving{done: make(chan struct{}), since: time.Now()}
+	r.sendAway()
 	n.lost.Store(true) // nothing goes in or out any more
 	n.endProc()
 	if m := r.members[me]; m != nil {
@@ -56,7 +58,7 @@ func (r *role) startLeaving() <-chan struct{} {
 
 // goOnLeaving says goodbye once nothing of the processes of this host is needed.
 func (r *role) goOnLeaving() {
-	if l := r.leaving; l != nil && !l.asked && len(r.dead) == 0 {
+	if l := r.leaving; l != nil && !l.asked && len(r.members)+len(r.dead) == 0 {
 		l.asked = true
 		r.later(r.host.Leave)
 	}

@@ -2,7 +2,11 @@ package node
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/godlm/godlm/core/dlm"
 )
@@ -53,4 +57,41 @@ func TestLastAgentOnlyLeaves(t *testing.T) {
 		}
 		c[i] = p
 	}
+}
+
+// A process asks for its name, and before it has it the last one of its host leaves. The
+// goodbye is for a host without processes: the new one joins after that, and stays.
+func TestJoinsWhileHostLeaves(t *testing.T) {
+	hosts := newHosts(t, 3)
+	for _, h := range hosts {
+		h.conf.Lease, h.conf.Suspect = 3*patience, 2*patience
+	}
+	c := startAll(hosts)
+	first := coordinator(t, c)
+	at := (first + 1) % 3
+	c[at].want(dlm.Success, "", "lock L %d", ex)
+	c[first].stop()
+	p := hosts[at].begin()
+	until(t, "it waits for its name", func() bool { return stalls(hosts[at].dir, "has yet to name 1 new program") })
+	c[at].send("close")
+	until(t, "the agent leaves", func() bool { return stalls(hosts[at].dir, "the agent of this host is leaving") })
+	c[first].signal(unix.SIGCONT)
+	p.joined()
+	held := p.want(dlm.Success, "", "lock L %d", ex)
+	if err := c[at].cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if p.do("agent") != "true" { // which it becomes when the other one has ended
+		until(t, "it is the agent", func() bool { return p.do("agent") == "true" })
+	}
+	p.want(dlm.Success, "", "convert %d %d x", held, nl)
+	if p.do("lost") != "false" {
+		t.Error("welcomed, and then lost")
+	}
+}
+
+// stalls reports whether an agent tells of something that it waits for.
+func stalls(dir, what string) bool {
+	r, err := AskStatus(dir)
+	return err == nil && slices.ContainsFunc(r.Stalls, func(s string) bool { return strings.Contains(s, what) })
 }

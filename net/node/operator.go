@@ -46,7 +46,11 @@ func (h *fromMember) operator(c *link.Conn, m *proto.Msg) error {
 		})
 		return nil
 	}
-	b, err := json.Marshal(&Report{*r.host.Report(), r.hosts.counts()})
+	report := &Report{*r.host.Report(), r.hosts.counts()}
+	if l := r.leaving; l != nil && !l.asked {
+		report.Stalls = append(report.Stalls, fmt.Sprintf("the agent of this host is leaving, since %.1f s; another one has yet to take over what it has", time.Since(l.since).Seconds()))
+	}
+	b, err := json.Marshal(report)
 	if err != nil {
 		return err
 	}

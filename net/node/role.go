@@ -41,6 +41,7 @@ type role struct {
 	members  map[proto.ProcID]*member
 	dead     map[proto.ProcID]*rundir.Dead
 	former   []string // files of processes of a membership that has ended
+	doomed   bool     // this process is one of them
 	hostFile *rundir.HostFile
 	file     *rundir.DirectoryFile
 	dir      *journal.Directory
@@ -248,6 +249,10 @@ func (r *role) liveAndDead() (live, dead []proto.ProcID) {
 
 // serve goes on with who waits for this host to be a member.
 func (r *role) serve() {
+	if r.leaving != nil {
+		r.sendAway()
+		return
+	}
 	if !r.host.Leased() || r.closed {
 		return
 	}
@@ -266,10 +271,18 @@ func (r *role) serve() {
 	for _, w := range waiting {
 		if !w.h.gone {
 			if err := w.h.welcome(w.c, &w.m); err != nil {
-				w.h.reject(w.c, err)
+				w.h.refuse(w.c, err)
 			}
 		}
 	}
+}
+
+// sendAway has those who wait try again with the agent to come.
+func (r *role) sendAway() {
+	for _, w := range r.waiting {
+		w.h.refuse(w.c, errLeaving)
+	}
+	r.waiting = nil
 }
 
 // openNotes reads which containers this host has, once it is a member.
@@ -291,15 +304,16 @@ func (r *role) startGroups() {
 }
 
 // dropMembers: the membership has ended to which the processes here belonged.
-func (r *role) dropMembers() {
-	const why = "this host's membership in the cluster has ended"
+func (r *role) dropMembers(why string) {
 	for id, m := range r.members {
-		r.former = append(r.former, m.name)
+		if uint64(id) == r.n.me.Load() {
+			r.doomed = true
+			r.n.clock.after(0, func() { r.n.removed(why) })
+		} else {
+			r.former = append(r.former, m.name)
+		}
 		if m.conn != nil {
 			m.conn.Send(&proto.Msg{Kind: proto.KReject, Text: why})
-		}
-		if uint64(id) == r.n.me.Load() {
-			r.n.clock.after(0, func() { r.n.removed(why) })
 		}
 		delete(r.members, id)
 	}
@@ -308,8 +322,12 @@ func (r *role) dropMembers() {
 	}
 }
 
-// someLive reports whether a process of a former membership may still run.
+// someLive reports whether a process of a former membership may still run. Its own file
+// must not be looked at: that gives its lock up.
 func (r *role) someLive() bool {
+	if r.doomed {
+		return true
+	}
 	defer r.n.holdForks()()
 	r.former = slices.DeleteFunc(r.former, func(name string) bool {
 		s, err := r.n.dir.Look(name)
@@ -528,6 +546,16 @@ func (h *fromMember) reject(c *link.Conn, err error) {
 	c.Send(&proto.Msg{Kind: proto.KReject, Text: err.Error()})
 }
 
+// refuse is reject, or ends the connection if the process is to come again.
+func (h *fromMember) refuse(c *link.Conn, err error) {
+	if !errors.Is(err, errNotNow) {
+		h.reject(c, err)
+		return
+	}
+	h.gone = true
+	c.Close()
+}
+
 // Closed implements link.Handler.
 func (h *fromMember) Closed(c *link.Conn, _ error) {
 	r := h.r
@@ -550,6 +578,8 @@ func (h *fromMember) Closed(c *link.Conn, _ error) {
 // with the next one.
 var errNotNow = errors.New("not now")
 
+var errLeaving = fmt.Errorf("%w: the agent is leaving", errNotNow)
+
 // errUnlocked says that the process has ended, or has thrown away the proof that
 // it lives.
 var errUnlocked = errors.New("it does not hold the lock of the file it names")
@@ -566,8 +596,10 @@ func (h *fromMember) hello(c *link.Conn, m *proto.Msg) error {
 		return errors.New("it and the agent have different configurations: one has other hosts, one has not")
 	case m.Text == r.n.file.Name:
 		return errors.New("it names the agent's own file")
+	case slices.Contains(r.former, m.Text):
+		return errors.New("this host's membership in the cluster has ended, to which it belonged")
 	case r.closed || r.leaving != nil:
-		return fmt.Errorf("%w: the agent is leaving", errNotNow)
+		return errLeaving
 	}
 	if !r.host.Leased() || r.groups == nil {
 		r.waiting = append(r.waiting, &waiting{h, c, proto.Msg{Text: m.Text, Proc: m.Proc, Flags: m.Flags}})
@@ -598,8 +630,13 @@ func (h *fromMember) welcome(c *link.Conn, m *proto.Msg) error {
 	name := s.Name
 	r.host.Join(func(id proto.ProcID, view uint64) {
 		defer r.n.holdForks()()
-		if h.gone || r.closed {
+		switch { // since it was asked for
+		case h.gone || r.closed:
 			r.host.Dead(id)
+			return
+		case r.leaving != nil: // a host that has left can have no process
+			r.host.Dead(id)
+			h.refuse(c, errLeaving)
 			return
 		}
 		if err := r.admit(name, id); err != nil {

@@ -15,7 +15,8 @@ const hostName = "host"
 // HostFile is that file, mapped. Its contents are numbers that are written one by one:
 //
 //	birth of the host (0: never a member)
-//	end of the lease, nanoseconds of CLOCK_BOOTTIME
+//	end of the lease, nanoseconds of CLOCK_BOOTTIME; negative: that was to be its end, and
+//	it has ended before
 //	epoch of the directory
 type HostFile struct{ *Mapping }
 
@@ -53,17 +54,32 @@ func (f *HostFile) word(i int) *atomic.Uint64 {
 // Birth is the host's latest birth.
 func (f *HostFile) Birth() uint32 { return uint32(f.word(0).Load()) }
 
-// Until is when the lease ends.
-func (f *HostFile) Until() int64 { return int64(f.word(1).Load()) }
+// Until is to when the lease was proven.
+func (f *HostFile) Until() int64 {
+	until := f.lease()
+	return max(until, -until)
+}
 
-// Lease is when the lease of that birth ends; 0 if the host is not that one any more.
+func (f *HostFile) lease() int64 { return int64(f.word(1).Load()) }
+
+// End ends the lease; Ended reports whether that was done.
+func (f *HostFile) End() {
+	if until := f.lease(); until > 0 {
+		f.word(1).Store(uint64(-until))
+	}
+}
+
+// Ended implements host.File.
+func (f *HostFile) Ended() bool { return f.lease() < 0 }
+
+// Lease is when the lease of that birth ends; not above 0 if it has ended before.
 func (f *HostFile) Lease(birth uint32) int64 {
 	// SetBirth ends the old lease before the new birth is there, and a new lease comes
 	// after that.
 	if f.Birth() != birth {
 		return 0
 	}
-	until := f.Until()
+	until := f.lease()
 	if f.Birth() != birth {
 		return 0
 	}
@@ -76,8 +92,13 @@ func (f *HostFile) SetBirth(birth uint32) {
 	f.word(0).Store(uint64(birth))
 }
 
-// Extend sets the end of the lease.
-func (f *HostFile) Extend(until int64) { f.word(1).Store(uint64(until)) }
+// Extend sets the end of the lease. One that has ended does not come back.
+func (f *HostFile) Extend(until int64) {
+	if f.Ended() {
+		until = -until
+	}
+	f.word(1).Store(uint64(until))
+}
 
 // Directory is the epoch of the directory file, 0 if it was never written.
 func (f *HostFile) Directory() uint32 { return uint32(f.word(2).Load()) }

@@ -71,6 +71,7 @@ type hostFile struct {
 	s         *sim
 	birth     uint32
 	until     int64
+	over      bool // ended before that
 	directory uint32
 }
 
@@ -86,7 +87,24 @@ func (f *hostFile) Directory() uint32 { return f.directory }
 // SetBirth implements host.File.
 func (f *hostFile) SetBirth(birth uint32) {
 	old := *f
-	f.s.change(func() { f.birth, f.until = birth, 0 }, func() { f.birth, f.until = old.birth, old.until })
+	f.s.change(func() { f.birth, f.until, f.over = birth, 0, false }, func() { f.birth, f.until, f.over = old.birth, old.until, old.over })
+}
+
+// End implements host.File.
+func (f *hostFile) End() {
+	old := f.over
+	f.s.change(func() { f.over = true }, func() { f.over = old })
+}
+
+// Ended implements host.File.
+func (f *hostFile) Ended() bool { return f.over }
+
+// lease is when the lease of that birth ends.
+func (f *hostFile) lease(birth uint32) int64 {
+	if f.birth != birth || f.over {
+		return 0
+	}
+	return f.until
 }
 
 // Extend implements host.File.
@@ -226,7 +244,7 @@ func (s *sim) pass(d int64) {
 
 func (s *sim) expire(m *machine) {
 	for _, n := range s.nodes {
-		if n.home != m || n.dead || n.birth == 0 || n.birth == m.file.birth && m.file.until > m.now() {
+		if n.home != m || n.dead || n.birth == 0 || m.file.lease(n.birth) > m.now() {
 			continue
 		}
 		s.note("the lease of %s on %s has ended", n, m)

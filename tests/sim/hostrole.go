@@ -199,10 +199,10 @@ func (r *role) Serve() {
 }
 
 // Drop implements host.World: the processes are told, and may take their time.
-func (r *role) Drop() {
+func (r *role) Drop(why string) {
 	for _, id := range r.known {
 		n := r.s.byID[id]
-		r.s.note("%s belongs to a membership that has ended", n)
+		r.s.note("%s belongs to a membership that has ended: %s", n, why)
 		if n == r.host {
 			r.endSoon()
 			continue
