@@ -32,6 +32,8 @@ type World interface {
 	// Agree calls done, at once or later, when all that was kept and doubted so far will be
 	// known even if this host is lost.
 	Agree(done func())
+	// Rebuilding says that trees are without a master, or that all have one again; for people.
+	Rebuilding(busy bool)
 }
 
 // Local is the part of a World that one host has by itself.
@@ -116,6 +118,7 @@ type Agent struct {
 	opening   opening
 	opened    func() // nil: it was called
 	obits     obits
+	busy      bool // some tree has no master; as World was told
 }
 
 // tree is what the agent knows of one root.
@@ -406,13 +409,18 @@ func (a *Agent) startRecovery() {
 
 // forgetDead lets go of dead processes that no tree without a master needs.
 func (a *Agent) forgetDead() {
-	if a.opening.is {
-		return
-	}
+	busy := a.opening.is
 	for _, t := range a.dir {
-		if !a.live[t.master] {
-			return
+		if busy = busy || !a.live[t.master]; busy {
+			break
 		}
+	}
+	if a.busy != busy {
+		a.busy = busy
+		a.world.Rebuilding(busy)
+	}
+	if busy {
+		return
 	}
 	for _, d := range sorted(a.dead) {
 		if !a.coming[d] {

@@ -380,3 +380,11 @@ func copyOf(m *proto.Msg) *proto.Msg {
 	}
 	return c
 }
+
+// Process is the one that a container's locks belong to; nil if there is no such container.
+func (g *Groups) Process(id proto.ProcID) *process.Process {
+	if c := g.byProc[id]; c != nil {
+		return c.proc
+	}
+	return nil
+}

@@ -24,6 +24,7 @@ type seat struct {
 	rebuilding int64
 	journals   map[proto.ProcID]*estate
 
+	rebuilds rebuilds
 	// dying is what is known of who is just being declared dead, on another host.
 	dying proto.Obituary
 
@@ -86,6 +87,7 @@ func (s *seat) init() {
 // vacate forgets a coordination.
 func (s *seat) vacate() {
 	s.agent = nil
+	s.rebuilds.began = 0
 	s.rosters = map[proto.HostID]*roster{}
 	s.journals = map[proto.ProcID]*estate{}
 	s.memory = memory{}

@@ -219,6 +219,16 @@ func (h *Host) nameOf(id proto.HostID) string {
 	return hex(id)
 }
 
+// Named is the host of that name; 0 if none is known.
+func (h *Host) Named(name string) proto.HostID {
+	for _, x := range h.state.Hosts {
+		if x.Name == name && !x.Out {
+			return x.ID
+		}
+	}
+	return h.named(name)
+}
+
 // named is the latest host of that name; 0 if none is known.
 func (h *Host) named(name string) proto.HostID {
 	if name == h.cfg.Name {

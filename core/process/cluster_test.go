@@ -260,3 +260,6 @@ const date = 1234567890
 
 // Agree implements agent.World.
 func (c *cluster) Agree(done func()) { done() }
+
+// Rebuilding implements agent.World.
+func (c *cluster) Rebuilding(bool) {}

@@ -35,6 +35,8 @@ type Inquiry struct {
 	// Waiting: only resources on which a request waits; Invalid: only those whose value
 	// block is not valid.
 	Waiting, Invalid bool
+	// Here: nobody asks other hosts.
+	Here bool
 	// Hot: only so many trees, those with the most requests since somebody asked last.
 	Hot uint32
 	// Limit is how many resources and locks each process tells of.
@@ -214,6 +216,7 @@ func (q *Inquiry) code(f *fields) {
 	q.Modes = mode.Set(modes)
 	f.bool(&q.Waiting)
 	f.bool(&q.Invalid)
+	f.bool(&q.Here)
 	numUpTo(f, &q.Hot, SeeHottest)
 	numUpTo(f, &q.Limit, SeeMost)
 	numUpTo(f, &q.Patience, uint64(SeePatience))

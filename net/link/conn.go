@@ -216,6 +216,13 @@ func EachFrame(b []byte, m *proto.Msg, f func(*proto.Msg)) error {
 	return nil
 }
 
+// Backlog is how many bytes wait to be written.
+func (c *Conn) Backlog() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.size
+}
+
 // acquire gives the descriptor to use until release.
 func (c *Conn) acquire() (fd int, ok bool) {
 	c.mu.Lock()

@@ -313,6 +313,14 @@ func (h *hosts) send(to proto.HostID, m *proto.Msg) {
 	}
 }
 
+// backlog is how many bytes wait for a host.
+func (h *hosts) backlog(to proto.HostID) int {
+	if o := h.out[h.known[to]]; o != nil {
+		return o.conn.Unacknowledged()
+	}
+	return 0
+}
+
 // Message implements link.Handler.
 func (i *hostIn) Message(c *link.Conn, m *proto.Msg) error {
 	r := i.h.r
@@ -326,6 +334,14 @@ func (i *hostIn) Message(c *link.Conn, m *proto.Msg) error {
 	}
 	if i.h.in[i.id] != i {
 		return errors.New("a message of an agent that has a successor")
+	}
+	switch m.Kind {
+	case proto.KInspect:
+		r.inspectFor(i.id, m)
+		return nil
+	case proto.KSeen:
+		r.seenHost(i.id, m.Number, m.Sight)
+		return nil
 	}
 	if err := between(m, proto.KForward, proto.KEvicted); err != nil && m.Kind != proto.KWhere && m.Kind != proto.KRaft {
 		return err

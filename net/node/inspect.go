@@ -66,6 +66,7 @@ func Inspect(path string) (out []Seen, err error) {
 }
 
 // ownName is what people call this program.
+
 func ownName() string {
 	name, _ := lookAt(os.Getpid())
 	return name

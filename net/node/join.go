@@ -202,6 +202,11 @@ func (h *toAgent) Message(c *link.Conn, m *proto.Msg) error {
 	case proto.KReject:
 		h.n.refused(m.Text)
 		return errors.New("refused by the agent")
+	case proto.KInspect:
+		if h.welcomed {
+			h.n.look(c, m.Number, m.Inquiry)
+			return nil
+		}
 	}
 	if err := between(m, proto.KView, proto.KPlace); err != nil {
 		return err

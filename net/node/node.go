@@ -107,6 +107,8 @@ type Node struct {
 	groupsDue atomic.Bool
 	closed    atomic.Bool
 	unwelcome unwelcome // hosts that are not let in
+	recent    recent
+	looking   sync.Mutex // one look at a time
 
 	role   atomic.Pointer[role] // if this process is the agent
 	ending sync.Once            // of the proof of life
@@ -151,6 +153,7 @@ func newNode(cfg Config) *Node {
 		cfg.joinTimeout = joinTimeout
 	}
 	n := &Node{cfg: cfg, log: cfg.Log, joined: make(chan struct{}), stop: make(chan struct{})}
+	n.log = remembered(n.log, &n.recent)
 	n.unwelcome.init(n.log, time.Now)
 	return n
 }

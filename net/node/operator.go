@@ -91,38 +91,87 @@ func Evict(path, name string, ended bool) error {
 	return nil
 }
 
+// lookTime is how much longer than agents an agent is waited for that tells what it sees.
+const lookTime = 3 * time.Second
+
+// Look asks the agent of a runtime directory for what is to be seen, on all hosts, and
+// hands every part of the answer to each. Who has not answered is in the last part.
+func Look(path string, q *proto.Inquiry, each func(*proto.Sight) error) error {
+	return withDir(path, func(d *rundir.Dir) error { return look(d, q, each) })
+}
+
+// Look does the same from within a member.
+func (n *Node) Look(q *proto.Inquiry, each func(*proto.Sight) error) error { return look(n.dir, q, each) }
+
+func look(d *rundir.Dir, q *proto.Inquiry, each func(*proto.Sight) error) error {
+	patience := time.Duration(q.Patience)
+	if patience <= 0 {
+		patience = gatherTime
+	}
+	return withAgent(d, patience+lookTime, &proto.Msg{Kind: proto.KInspect, Number: 1, Inquiry: q}, func(answer *proto.Msg) (bool, error) {
+		if err := between(answer, proto.KSeen, proto.KSeen); err != nil {
+			return false, err
+		}
+		return !answer.Sight.End, each(answer.Sight)
+	})
+}
+
 // askAgent says one thing to the agent and waits for the answer.
 func askAgent(path string, m *proto.Msg, kind proto.Kind) (answer *proto.Msg, err error) {
+	err = withDir(path, func(d *rundir.Dir) error {
+		return withAgent(d, askTime, m, func(a *proto.Msg) (bool, error) {
+			answer = a
+			return false, between(a, kind, kind)
+		})
+	})
+	return answer, err
+}
+
+// withDir opens a runtime directory of which this process is no member.
+func withDir(path string, do func(*rundir.Dir) error) (err error) {
 	if _, err := os.Lstat(path); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMute, err)
+		return fmt.Errorf("%w: %w", ErrMute, err)
 	}
 	d, err := rundir.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
+	return do(d)
+}
+
+// withAgent says one thing to the agent and hands what it answers to take, until that
+// wants no more.
+func withAgent(d *rundir.Dir, patience time.Duration, m *proto.Msg, take func(*proto.Msg) (more bool, err error)) (err error) {
 	fd, err := link.Dial(d.AgentSock())
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMute, err)
+		return fmt.Errorf("%w: %w", ErrMute, err)
 	}
 	conn := os.NewFile(uintptr(fd), "agent.sock")
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	if err := conn.SetDeadline(time.Now().Add(askTime)); err != nil {
-		return nil, err
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
 	}
 	frame, err := link.AppendFrame(nil, m)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := conn.Write(frame); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMute, err)
+		return fmt.Errorf("%w: %w", ErrMute, err)
 	}
-	answer, err = link.ReadFrame(conn)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrMute, err)
-	case answer.Kind == proto.KReject:
-		return nil, errors.New(answer.Text)
+	for more := true; more; {
+		answer, err := link.ReadFrame(conn)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("%w within %v; it is %s", ErrMute, patience, describe(d.AgentPid()))
+		case err != nil:
+			return fmt.Errorf("%w: %w", ErrMute, err)
+		case answer.Kind == proto.KReject:
+			return errors.New(answer.Text)
+		}
+		if more, err = take(answer); err != nil {
+			return err
+		}
 	}
-	return answer, between(answer, kind, kind)
+	return nil
 }

@@ -58,6 +58,9 @@ type role struct {
 	selfDone bool // this process is connected to its own agent
 	waiting  []*waiting
 
+	gatherings    map[uint64]*gathering
+	lastGathering uint64
+
 	groupsMu   sync.Mutex // after mu
 	groupHosts map[proto.ProcID]*groupHost
 }
@@ -81,7 +84,7 @@ type member struct {
 
 // becomeAgent takes up the role, whose lock this process has just got.
 func (n *Node) becomeAgent() error {
-	r := &role{n: n, members: map[proto.ProcID]*member{}, dead: map[proto.ProcID]*rundir.Dead{}, groupHosts: map[proto.ProcID]*groupHost{}}
+	r := &role{n: n, members: map[proto.ProcID]*member{}, dead: map[proto.ProcID]*rundir.Dead{}, groupHosts: map[proto.ProcID]*groupHost{}, gatherings: map[uint64]*gathering{}}
 	n.role.Store(r)
 	if err := r.start(); err != nil {
 		n.role.Store(nil)
@@ -478,9 +481,13 @@ func (r *role) isDead(m *member) bool {
 	if s.Locked {
 		return false
 	}
-	r.n.log.Info("a process has ended", "proc", m.id)
 	r.exhume(m.id, m.name)
+	o := (*hostWorld)(r).Obituary(m.id)
+	r.n.log.Info("a process has ended", "proc", fmt.Sprintf("%#x", uint64(m.id)), "pid", o.Pid, "program", o.Program)
 	delete(r.members, m.id)
+	for _, g := range r.gatherings {
+		g.gone(m.id)
+	}
 	r.host.Dead(m.id)
 	if r.groups != nil {
 		r.groups.Died(m.id)
@@ -510,12 +517,19 @@ func (h *fromMember) Message(c *link.Conn, m *proto.Msg) error {
 	if h.rejected {
 		return errors.New("a message after the refusal")
 	}
+	if h.id != 0 && m.Kind == proto.KSeen {
+		h.r.seen(h.id, m.Number, m.Sight)
+		return nil
+	}
 	if h.id != 0 {
 		if err := between(m, proto.KLookup, proto.KWhere); err != nil {
 			return err
 		}
 		h.r.fromProcess(h.id, m)
 		return nil
+	}
+	if m.Kind == proto.KInspect {
+		return h.inspect(c, m)
 	}
 	if m.Kind == proto.KStatus || m.Kind == proto.KEvict {
 		return h.operator(c, m)

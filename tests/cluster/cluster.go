@@ -340,3 +340,6 @@ func (c *Cluster) Queues(root proto.Root, path ...proto.Name) (q Queues) {
 
 // Agree implements agent.World.
 func (w agentWorld) Agree(done func()) { done() }
+
+// Rebuilding implements agent.World.
+func (w agentWorld) Rebuilding(bool) {}

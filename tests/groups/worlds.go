@@ -192,3 +192,6 @@ func (s *sim) describe(q *queue, m *proto.Msg) string {
 
 // Agree implements agent.World.
 func (w *agentWorld) Agree(done func()) { done() }
+
+// Rebuilding implements agent.World.
+func (w *agentWorld) Rebuilding(bool) {}

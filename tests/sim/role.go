@@ -492,3 +492,6 @@ func (s *sim) names(ids []proto.ProcID) string {
 	}
 	return "[" + t + "]"
 }
+
+// Rebuilding implements agent.World.
+func (r *role) Rebuilding(bool) {}

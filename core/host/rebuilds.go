@@ -1,0 +1,40 @@
+package host
+
+import "github.com/godlm/godlm/core/proto"
+
+// rebuilds counts how often trees without a master were put together again, and how long
+// that took, while this host kept the directory; for people.
+type rebuilds struct {
+	began   int64 // 0: none is going on
+	classes [len(proto.RebuildBounds) + 1]uint64
+	nanos   uint64
+}
+
+// Rebuilding implements agent.World.
+func (w *world) Rebuilding(busy bool) {
+	r, now := &w.rebuilds, w.world.Now()
+	if busy {
+		r.began = max(now, 1)
+		return
+	}
+	if r.began == 0 {
+		return
+	}
+	d := now - r.began
+	r.began = 0
+	i := 0
+	for i < len(proto.RebuildBounds) && d > proto.RebuildBounds[i] {
+		i++
+	}
+	r.classes[i]++
+	r.nanos += uint64(max(d, 0))
+	(*Host)(w).note(Info, "resources without a master were rebuilt in %s", ago(d))
+}
+
+// Count adds what this host has counted.
+func (h *Host) Count(c *proto.Counts) {
+	c.Rebuilds, c.RebuildNanos, c.Rebuilding = h.rebuilds.classes, h.rebuilds.nanos, h.rebuilds.began != 0
+	if h.in && h.leased && !h.cfg.Alone {
+		c.Lease = max(0, h.file.Until()-h.world.Now())
+	}
+}
