@@ -42,7 +42,7 @@ COMPLETIONS := bash-completion/completions/godlm zsh/site-functions/_godlm fish/
 C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
 TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
 
-.PHONY: all lab demo check bench lint race asan fuzz install uninstall clean test-go test-c test-lib test-python test-netns
+.PHONY: all lab demo check bench bench-rivals lint race asan fuzz install uninstall clean test-go test-c test-lib test-python test-netns
 
 all: $(B)/libgodlm.so $(B)/godlm
 
@@ -107,6 +107,19 @@ test-python: all
 
 bench: lab
 	@CC="$(CC)" tests/bench/run.sh
+
+# Side by side with lock servers, those that are installed; tests/bench/rivals/README.md.
+# RIVALS has options, for example RIVALS='-only Redis -what hot'. A module of its own, so
+# that their clients are none of the library's dependencies.
+bench-rivals: all $(B)/bench/rivals-client
+	$(GO) -C tests/bench/rivals vet ./...
+	$(GO) -C tests/bench/rivals test ./...
+	CGO_ENABLED=0 $(GO) -C tests/bench/rivals build -o $(CURDIR)/$(B)/bench/rivals .
+	@$(B)/bench/rivals -build $(B) $(RIVALS)
+
+$(B)/bench/rivals-client: tests/bench/rivals/client/client.c $(HEADERS) $(B)/libgodlm.so
+	@mkdir -p $(B)/bench
+	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B) -Wl,--as-needed -lgodlm -Wl,-rpath,$(CURDIR)/$(B)
 
 race:
 	$(GO) test -race ./core/... ./net/... ./cmd/... $(GO_TESTS)
