@@ -22,7 +22,7 @@ B       := build
 LIB     := $(B)/libgodlm.so.$(VERSION)
 
 HEADERS := include/sys/dlm.h include/godlm.h
-GO_SRC  := $(shell find core net cgo cmd -name '*.go' ! -name '*_test.go') go.mod
+GO_SRC  := $(shell find *.go core net cgo cmd -name '*.go' ! -name '*_test.go') go.mod
 C_SRC   := $(wildcard cgo/*.c cgo/*.h)
 LINK    := cgo/late.ld cgo/libgodlm.map cgo/runtime.sh
 
@@ -42,7 +42,7 @@ COMPLETIONS := bash-completion/completions/godlm zsh/site-functions/_godlm fish/
 C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
 TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
 
-.PHONY: all lab demo check bench bench-rivals lint race asan fuzz install uninstall clean test-go test-c test-lib test-python test-netns
+.PHONY: all lab demo check bench bench-rivals lint race asan fuzz install uninstall clean test-go test-c test-lib test-python test-mixed test-netns
 
 all: $(B)/libgodlm.so $(B)/godlm
 
@@ -78,17 +78,21 @@ lab: all $(B)/lab/player
 demo: all
 	@CC="$(CC)" examples/demo/run.sh
 
-check: lint test-go test-lib test-c test-python test-netns
+check: lint test-go test-lib test-c test-python test-mixed test-netns
 
 lint:
-	@bad=$$(gofmt -l core net cgo cmd tests); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
+	@bad=$$(gofmt -l *.go core net cgo cmd tests); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
-GO_TESTS = $$($(GO) list ./tests/... | grep -v tests/netns)
+GO_TESTS = $$($(GO) list ./tests/... | grep -v -e tests/netns -e tests/mixed)
 
 test-go:
-	$(GO) test ./core/... ./net/... ./cmd/... $(GO_TESTS)
+	$(GO) test . ./core/... ./net/... ./cmd/... $(GO_TESTS)
+
+# Programs in C and in Go.
+test-mixed: lab
+	$(GO) test -count=1 ./tests/mixed
 
 # By itself: hosts that get no processor for a second are taken for dead.
 test-netns: lab
@@ -122,7 +126,7 @@ $(B)/bench/rivals-client: tests/bench/rivals/client/client.c $(HEADERS) $(B)/lib
 	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B) -Wl,--as-needed -lgodlm -Wl,-rpath,$(CURDIR)/$(B)
 
 race:
-	$(GO) test -race ./core/... ./net/... ./cmd/... $(GO_TESTS)
+	$(GO) test -race . ./core/... ./net/... ./cmd/... $(GO_TESTS)
 
 asan:
 	$(MAKE) B=$(B)/asan CFLAGS="-g -O1 -fsanitize=address -fno-omit-frame-pointer" \

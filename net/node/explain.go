@@ -13,7 +13,7 @@ import (
 
 // Deadlock implements process.World.
 func (w *world) Deadlock(c []process.Link) {
-	go (*Node)(w).logDeadlock(c)
+	w.clock.after(0, func() { (*Node)(w).logDeadlock(c) }) // not beyond Close
 }
 
 // logDeadlock tells of a cycle with the names of programs.

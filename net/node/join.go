@@ -176,7 +176,7 @@ func (n *Node) lose(why string, reason error) {
 	n.log.Error("declared dead; all locks are lost", "reason", why)
 	n.proc.Lost()
 	n.cfg.Sink.Lost()
-	go n.leaveAll(false) // not in a handler, whose end it waits for
+	go n.leaveAll() // not in a handler, whose end it waits for
 }
 
 // toAgent handles the connection to the agent.

@@ -112,6 +112,8 @@ type Node struct {
 
 	role   atomic.Pointer[role] // if this process is the agent
 	ending sync.Once            // of the proof of life
+	gone   chan struct{}        // closed when leaveAll is done
+	unpoll sync.Once            // of the epoll set
 
 	mu      sync.Mutex
 	joined  chan struct{} // closed when the welcome is taken or joinErr is set
@@ -152,7 +154,7 @@ func newNode(cfg Config) *Node {
 	if cfg.joinTimeout == 0 {
 		cfg.joinTimeout = joinTimeout
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, joined: make(chan struct{}), stop: make(chan struct{})}
+	n := &Node{cfg: cfg, log: cfg.Log, joined: make(chan struct{}), stop: make(chan struct{}), gone: make(chan struct{})}
 	n.log = remembered(n.log, &n.recent)
 	n.unwelcome.init(n.log, time.Now)
 	return n
@@ -350,21 +352,27 @@ func (n *Node) FlushAll() {
 
 // Close leaves: to the others it looks like the end of the process. The caller
 // sees to it that no other call of the node or its process runs or follows,
-// except threads that wait on EpollFD; they wake up and must then leave.
+// except threads that wait on EpollFD; they wake up and must then leave. When it
+// returns the directory can be opened again, also after the locks were lost.
 func (n *Node) Close() {
 	n.handOver()
-	n.leaveAll(true)
+	n.leaveAll()
+	<-n.gone
+	if n.loop != nil {
+		n.unpoll.Do(n.loop.CloseEpoll)
+	}
 }
 
 // leaveAll ends connections, proof of life and roles, in this order. The epoll
-// set is kept when callers may still wait on it.
-func (n *Node) leaveAll(epollToo bool) {
+// set is kept: callers may still wait on it.
+func (n *Node) leaveAll() {
 	n.mu.Lock()
 	again := n.closed.Swap(true)
 	n.mu.Unlock()
 	if again {
 		return
 	}
+	defer close(n.gone)
 	close(n.stop)
 	n.seeking.Wait()
 	n.clock.halt()
@@ -387,9 +395,6 @@ func (n *Node) leaveAll(epollToo bool) {
 	}
 	if n.dir != nil {
 		errs = append(errs, n.leave())
-	}
-	if n.loop != nil && epollToo {
-		n.loop.CloseEpoll()
 	}
 	if err := errors.Join(errs...); err != nil {
 		n.log.Warn("leave", "error", err)
