@@ -26,7 +26,8 @@ import (
 )
 
 // World is what an agent needs from outside. The methods append to memory or
-// write to mapped files; none waits.
+// write to mapped files; none waits. What they were given by pointer is the caller's
+// again when they return.
 type World interface {
 	Local
 	// Agree calls done, at once or later, when all that was kept and doubted so far will be
@@ -63,6 +64,9 @@ type Local interface {
 	Keep(k *proto.Kept) error
 	Unkeep(k *proto.Kept)
 	Doubt(domain proto.Digest, invalid bool) error
+	// Later calls do soon, but not before it returns and not before others have had their
+	// turn, unless the agent has ended by then.
+	Later(do func())
 }
 
 // Directory is the lasting map from roots to masters.
@@ -105,11 +109,10 @@ type Agent struct {
 	live      map[proto.ProcID]bool
 	connected map[proto.ProcID]bool
 	dead      map[proto.ProcID]bool // with files that may still be needed
-	dir       map[proto.Digest]*tree
-	lost      map[proto.Digest]*tree // those without a living master
-	awaited   map[proto.ProcID]bool  // whose reports of this view are missing
-	reports   map[proto.Digest][]rebuild.Report
-	roots     map[proto.Digest]proto.Root
+	dir       directory
+	lost      lost
+	awaited   map[proto.ProcID]bool // whose reports of this view are missing
+	reports   reports
 	recovery  recovery
 	groups    map[proto.ProcID]bool // containers: alive, but never masters
 	central   bool                  // the agent's own process masters whatever it can
@@ -118,15 +121,18 @@ type Agent struct {
 	opening   opening
 	opened    func() // nil: it was called
 	obits     obits
-	busy      bool // some tree has no master; as World was told
+	busy      bool      // some tree has no master; as World was told
+	msg       proto.Msg // scratch for messages to send
 }
 
 // tree is what the agent knows of one root.
 type tree struct {
 	digest  proto.Digest
+	root    proto.Root // known of trees that are to be placed
 	master  proto.ProcID
 	assign  uint64
 	held    bool                  // the master has said that it holds the tree
+	lost    bool                  // in Agent.lost
 	placing proto.ProcID          // being installed there
 	next    uint64                // assignment of that installation
 	refused map[proto.ProcID]bool // they have no room for it
@@ -150,9 +156,6 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 		live:      map[proto.ProcID]bool{},
 		connected: map[proto.ProcID]bool{},
 		dead:      map[proto.ProcID]bool{},
-		dir:       map[proto.Digest]*tree{},
-		reports:   map[proto.Digest][]rebuild.Report{},
-		roots:     map[proto.Digest]proto.Root{},
 		groups:    map[proto.ProcID]bool{},
 		number:    past.Number,
 		coming:    map[proto.ProcID]bool{},
@@ -172,8 +175,15 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 	for _, p := range append(sorted(a.dead), past.Coming...) {
 		a.obits.add(a.view, w.Obituary(p))
 	}
+	a.dir.init()
+	a.reports.clear()
 	for _, e := range past.Directory {
-		a.dir[e.Tree] = &tree{digest: e.Tree, master: e.Master, assign: e.Assign}
+		if a.live[e.Master] {
+			a.dir.settle(e.Tree, e.Master, e.Assign, false)
+			continue
+		}
+		t := a.dir.add(e.Tree)
+		t.master, t.assign = e.Master, e.Assign
 	}
 	a.recovery.init(past, live)
 	if past.Unknown {
@@ -184,7 +194,7 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 			a.retireSettled(d)
 		}
 		for _, d := range inOrder(a.recovery.kept) {
-			if a.dir[d] == nil {
+			if _, known := a.dir.of(d); !known {
 				a.forgetKept(d) // a predecessor may have died between giving a tree up and that
 			}
 		}
@@ -199,7 +209,7 @@ func (a *Agent) tellOpened() {
 	if a.opened == nil || a.opening.is {
 		return
 	}
-	for _, t := range a.dir {
+	for _, t := range a.dir.loose {
 		if t.master == 0 {
 			return
 		}
@@ -215,7 +225,7 @@ func (a *Agent) retireSettled(dead proto.ProcID) {
 		return
 	}
 	for _, r := range a.world.Records(dead) {
-		if t := a.dir[r.Tree]; t == nil || a.live[t.master] {
+		if t, known := a.dir.of(r.Tree); !known || a.live[t.master] {
 			a.world.Retire(dead, r.Tree)
 		}
 	}
@@ -260,13 +270,13 @@ func (a *Agent) Connected(p proto.ProcID) {
 	a.sendView(p)
 	a.checkKept(p)
 	a.ordersAgain(p)
-	for _, t := range a.dir {
+	for _, t := range a.dir.loose {
 		if t.placing == p {
 			t.placing = 0 // the image may be lost with the agent of its host
 		}
 	}
-	for d, t := range a.dir {
-		if t.placing == 0 && !a.live[t.master] && a.lost[d] == nil && !t.refused[p] {
+	for _, t := range a.dir.loose {
+		if t.placing == 0 && !a.live[t.master] && !t.lost && !t.refused[p] {
 			a.reportAgain()
 			return
 		}
@@ -274,7 +284,7 @@ func (a *Agent) Connected(p proto.ProcID) {
 }
 
 func (a *Agent) sendView(p proto.ProcID) {
-	a.world.Send(p, &proto.Msg{
+	a.send(p, proto.Msg{
 		Kind: proto.KView, View: a.view, Procs: a.Live(), Groups: sorted(a.groups), Number: a.number,
 		Obits: a.obits.since(p, a.view),
 	})
@@ -318,7 +328,8 @@ func (a *Agent) Died(list []proto.ProcID, journals Journals) {
 				a.coming[p] = true
 			}
 		}
-		for _, t := range a.dir {
+		a.dir.loosenAll(p)
+		for _, t := range a.dir.loose {
 			t.asking = slices.DeleteFunc(t.asking, func(q asker) bool { return q.proc == p })
 			if t.placing == p {
 				t.placing = 0
@@ -370,18 +381,17 @@ func (a *Agent) Journal(p proto.ProcID) {
 // later have nothing to report.
 func (a *Agent) startRecovery() {
 	a.needed = a.view
-	clear(a.reports)
-	clear(a.roots)
-	a.lost = map[proto.Digest]*tree{}
+	a.reports.clear()
+	a.lost.forget()
 	a.awaited = map[proto.ProcID]bool{}
 	masters := map[proto.ProcID]bool{}
-	for d, t := range a.dir {
+	for _, t := range a.dir.loose {
 		if !a.live[t.master] {
 			if t.master != 0 {
 				masters[t.master] = true
 			}
 			if t.placing == 0 {
-				a.lost[d] = t
+				a.lost.add(t)
 				if t.master == 0 {
 					// Nobody can say whose peers to ask: everybody may have locks.
 					maps.Copy(a.awaited, a.live)
@@ -389,7 +399,7 @@ func (a *Agent) startRecovery() {
 			}
 		}
 	}
-	if len(a.lost) > 0 {
+	if a.lost.any() {
 		// Only who had to do with a dead master is waited for.
 		for d := range masters {
 			peers, all := a.world.Peers(d)
@@ -409,8 +419,11 @@ func (a *Agent) startRecovery() {
 
 // forgetDead lets go of dead processes that no tree without a master needs.
 func (a *Agent) forgetDead() {
+	if a.busy && a.lost.any() {
+		return
+	}
 	busy := a.opening.is
-	for _, t := range a.dir {
+	for _, t := range a.dir.loose {
 		if busy = busy || !a.live[t.master]; busy {
 			break
 		}
@@ -435,10 +448,10 @@ func (a *Agent) forgetDead() {
 func (a *Agent) Missing() (reports, journals []proto.ProcID) {
 	if a.opening.is {
 		reports = sorted(a.opening.untold)
-	} else if len(a.lost) > 0 {
+	} else if a.lost.any() {
 		reports = sorted(a.awaited)
 	}
-	if a.opening.is || len(a.lost) > 0 {
+	if a.opening.is || a.lost.any() {
 		journals = sorted(a.coming)
 	}
 	return reports, journals
@@ -459,7 +472,7 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 		a.dropped(p, m)
 	case proto.KReport:
 		if m.View >= a.needed {
-			a.report(p, m)
+			a.reports.put(m.Root.Digest(), p, m)
 		}
 	case proto.KReportEnd:
 		if m.View >= a.needed {
@@ -484,95 +497,94 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 	a.tellOpened()
 }
 
-// report keeps what p knows of a tree, in place of what it said before.
-func (a *Agent) report(p proto.ProcID, m *proto.Msg) {
-	d := m.Root.Digest()
-	a.roots[d] = m.Root
-	kept := slices.DeleteFunc(a.reports[d], func(r rebuild.Report) bool { return r.Proc == p })
-	a.reports[d] = append(kept, rebuild.Report{Proc: p, Locks: slices.Clone(m.Locks)})
-}
-
 // lookup answers who masters a root, now or when it is known.
 func (a *Agent) lookup(q asker) {
 	d := q.root.Digest()
-	t := a.dir[d]
+	t, known := a.dir.of(d)
 	switch {
-	case t == nil && q.only:
+	case !known && q.only:
 		a.answer(q, 0, 0)
-	case t == nil:
-		t = &tree{digest: d}
-		a.dir[d] = t
-		a.appoint(t, q)
+	case !known:
+		a.appoint(d, q)
 	case !a.live[t.master]:
-		t.asking = append(t.asking, q)
+		l := a.dir.loosen(d)
+		l.asking = append(l.asking, q)
 	case t.master == q.proc && !t.held:
 		// It has given the tree up, or never heard that it got it. In both cases
 		// it starts anew, so that stamps go on (design §4).
 		a.forgetKept(d)
-		a.appoint(t, q)
+		a.appoint(d, q)
 	default:
 		a.answer(q, t.master, t.assign)
 	}
 }
 
 // appoint makes the asker master of an empty tree.
-func (a *Agent) appoint(t *tree, q asker) {
+func (a *Agent) appoint(d proto.Digest, q asker) {
 	if self := a.world.Self(); a.groups[q.proc] || a.central && q.proc != self && a.connected[self] {
+		t := a.dir.loosen(d)
+		if t == nil {
+			t = a.dir.add(d)
+		}
 		a.appointFor(t, q)
 		return
 	}
 	a.assign++
-	if a.world.Put(Entry{t.digest, q.proc, a.assign}) != nil {
-		if t.master == 0 {
-			delete(a.dir, t.digest)
-		}
+	if a.world.Put(Entry{d, q.proc, a.assign}) != nil {
 		a.answer(q, 0, process.DirectoryFull)
 		return
 	}
-	t.master, t.assign, t.held = q.proc, a.assign, false
-	a.answer(q, t.master, t.assign)
+	a.dir.settle(d, q.proc, a.assign, false)
+	a.answer(q, q.proc, a.assign)
 }
 
 // appointFor has the agent's own process take an empty tree on behalf of another.
 func (a *Agent) appointFor(t *tree, q asker) {
-	a.roots[t.digest] = q.root
+	t.root = q.root
 	a.assign++
 	t.asking = append(t.asking, q)
 	t.master, t.held = 0, false
 	t.placing, t.next = a.world.Self(), a.assign
-	a.world.Send(t.placing, &proto.Msg{Kind: proto.KInstall, Image: rebuild.Empty(q.root, a.assign)})
+	a.send(t.placing, proto.Msg{Kind: proto.KInstall, Image: rebuild.Empty(q.root, a.assign)})
 }
 
 // noRoom: the directory cannot take a tree that was placed on behalf of a container.
 func (a *Agent) noRoom(t *tree) {
-	delete(a.dir, t.digest)
-	a.world.Send(t.placing, &proto.Msg{Kind: proto.KDiscard, Root: a.roots[t.digest], Assign: t.next})
+	a.dir.remove(t.digest)
+	a.send(t.placing, proto.Msg{Kind: proto.KDiscard, Root: t.root, Assign: t.next})
 	for _, q := range t.asking {
 		a.answer(q, 0, process.DirectoryFull)
 	}
 }
 
+// send sends a message that nobody here needs any more.
+func (a *Agent) send(to proto.ProcID, m proto.Msg) {
+	a.msg = m
+	a.world.Send(to, &a.msg)
+}
+
 func (a *Agent) answer(q asker, master proto.ProcID, assign uint64) {
-	a.world.Send(q.proc, &proto.Msg{Kind: proto.KMaster, Root: q.root, Proc: master, Assign: assign, Number: q.number})
+	a.send(q.proc, proto.Msg{Kind: proto.KMaster, Root: q.root, Proc: master, Assign: assign, Number: q.number})
 }
 
 // dropped: a master gives a tree up.
 func (a *Agent) dropped(p proto.ProcID, m *proto.Msg) {
 	d := m.Root.Digest()
-	t := a.dir[d]
+	t, known := a.dir.of(d)
 	switch {
-	case t == nil:
+	case !known:
 	case t.placing == p && t.next == m.Assign:
-		t.placing = 0
-		if t.refused == nil {
-			t.refused = map[proto.ProcID]bool{}
+		l := a.dir.loosen(d)
+		l.placing = 0
+		if l.refused == nil {
+			l.refused = map[proto.ProcID]bool{}
 		}
-		t.refused[p] = true
+		l.refused[p] = true
 		a.reportAgain()
 	case t.master == p && t.assign == m.Assign:
 		a.forgetKept(d)
 		a.world.Delete(d)
-		delete(a.dir, d)
+		a.dir.remove(d)
 	}
 }
 
@@ -580,11 +592,14 @@ func (a *Agent) dropped(p proto.ProcID, m *proto.Msg) {
 // any more. It has told us itself, but its word may be slow or lost, and the one
 // who asks would meanwhile be sent to it again and again.
 func (a *Agent) givenUp(m *proto.Msg) {
+	if m.Assign == 0 {
+		return
+	}
 	d := m.Root.Digest()
-	if t := a.dir[d]; t != nil && t.assign == m.Assign && a.live[t.master] {
+	if t, known := a.dir.of(d); known && t.assign == m.Assign && a.live[t.master] {
 		a.forgetKept(d)
 		a.world.Delete(d)
-		delete(a.dir, d)
+		a.dir.remove(d)
 	}
 }
 
@@ -597,120 +612,6 @@ func (a *Agent) reportAgain() {
 	a.startRecovery()
 }
 
-// advance places the lost trees once every needed report is here.
-func (a *Agent) advance() {
-	if len(a.awaited) > 0 || !a.open() || len(a.lost) == 0 {
-		return
-	}
-	for _, t := range a.lost {
-		if a.coming[t.master] {
-			return
-		}
-	}
-	left := estate{a: a, of: map[proto.ProcID]map[proto.Digest][]proto.Record{}}
-	for _, d := range inOrder(a.lost) {
-		a.placeTree(a.lost[d], &left)
-	}
-	clear(a.lost)
-	clear(a.reports)
-	a.forgetDead()
-}
-
-// placeTree puts one tree together and sends it to its new master.
-func (a *Agent) placeTree(t *tree, left *estate) {
-	reports := a.reports[t.digest]
-	var im *proto.Image
-	kept := a.recovery.keptOf(t.digest)
-	if len(kept) > 0 {
-		a.roots[t.digest] = kept[0].Root
-	}
-	if len(reports) > 0 || len(kept) > 0 {
-		// Only the journal of the master that the directory names is whole: who
-		// died while the tree was being installed may have written half of it.
-		var records, copies []proto.Record
-		if a.dead[t.master] {
-			records = left.records(t.master, t.digest)
-		} else {
-			for _, d := range sorted(a.dead) {
-				if !a.coming[d] {
-					copies = append(copies, left.records(d, t.digest)...)
-				}
-			}
-		}
-		sort.Slice(reports, func(i, j int) bool { return reports[i].Proc < reports[j].Proc })
-		a.assign++
-		im = rebuild.Assemble(&rebuild.Input{
-			Root: a.roots[t.digest], Assign: a.assign, Reports: reports, Records: records, Copies: copies,
-			Kept: kept, Doubted: func(d proto.Digest) bool { return a.recovery.doubted[d] },
-			Alive: func(p proto.ProcID) bool { return a.live[p] }, HostLost: !a.dead[t.master],
-			Master: t.master, Obit: a.obits.of, Date: a.world.Date(),
-		})
-	}
-	if im == nil || len(im.Locks) == 0 {
-		a.free(t)
-		return
-	}
-	to := a.roomiest(t, im)
-	if to == 0 {
-		return // it waits for the next process
-	}
-	t.placing, t.next = to, im.Assign
-	a.world.Send(t.placing, &proto.Msg{Kind: proto.KInstall, Image: im})
-}
-
-// estate is what the dead have left in their value journals, read once for all trees.
-type estate struct {
-	a  *Agent
-	of map[proto.ProcID]map[proto.Digest][]proto.Record
-}
-
-func (e *estate) records(dead proto.ProcID, tree proto.Digest) []proto.Record {
-	byTree, read := e.of[dead]
-	if !read {
-		byTree = map[proto.Digest][]proto.Record{}
-		for _, r := range e.a.world.Records(dead) {
-			byTree[r.Tree] = append(byTree[r.Tree], r)
-		}
-		e.of[dead] = byTree
-	}
-	return byTree[tree]
-}
-
-// roomiest is who is to master the image: the owner of the most locks, then
-// anybody, the oldest among equals, but nobody who has refused. 0 when all have.
-func (a *Agent) roomiest(t *tree, im *proto.Image) (best proto.ProcID) {
-	count := map[proto.ProcID]int{}
-	for i := range im.Locks {
-		count[im.Locks[i].Owner]++
-	}
-	if self := a.world.Self(); a.central && a.connected[self] && !t.refused[self] {
-		return self
-	}
-	for _, p := range sorted(a.connected) {
-		if !t.refused[p] && !a.groups[p] && (best == 0 || count[p] > count[best]) {
-			best = p
-		}
-	}
-	return best
-}
-
-// free ends a tree that nobody needs; who asks for it starts a new one.
-func (a *Agent) free(t *tree) {
-	a.retire(t.digest)
-	a.world.Delete(t.digest)
-	delete(a.dir, t.digest)
-	for _, q := range t.asking {
-		a.lookup(q)
-	}
-	a.serveDomains()
-}
-
-func (a *Agent) retire(d proto.Digest) {
-	for _, p := range sorted(a.dead) {
-		a.world.Retire(p, d)
-	}
-}
-
 // installed: the new master holds the tree and its journal; it may serve.
 func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 	d := m.Root.Digest()
@@ -719,7 +620,7 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 		a.opening.installed[d] = &proto.Msg{Root: m.Root, Assign: m.Assign}
 		return
 	}
-	t := a.dir[d]
+	t := a.dir.loosen(d)
 	switch {
 	case t != nil && t.placing == p && t.next == m.Assign:
 		if a.world.Put(Entry{d, p, m.Assign}) != nil {
@@ -736,12 +637,13 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 		// A predecessor of this agent got as far as naming it.
 	default:
 		// Others died meanwhile, and the tree has gone another way.
-		a.world.Send(p, &proto.Msg{Kind: proto.KDiscard, Root: m.Root, Assign: m.Assign})
+		a.settle(t)
+		a.send(p, proto.Msg{Kind: proto.KDiscard, Root: m.Root, Assign: m.Assign})
 		return
 	}
 	t.held = true
 	defer a.serveDomains()
-	a.world.Send(p, &proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign})
+	a.send(p, proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign})
 	asking := t.asking
 	t.asking = nil
 	for _, q := range asking {
@@ -751,6 +653,7 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 			a.lookup(q)
 		}
 	}
+	a.settle(t)
 	a.forgetDead()
 }
 

@@ -64,15 +64,15 @@ func (a *Agent) mastered(p proto.ProcID, m *proto.Msg) {
 		return
 	}
 	d := m.Root.Digest()
-	t := a.dir[d]
-	if t == nil {
-		t = &tree{digest: d}
-		a.dir[d] = t
-	}
-	if t.assign >= m.Assign {
+	if t, _ := a.dir.of(d); t.assign >= m.Assign {
 		return
 	}
-	t.master, t.assign, t.held = p, m.Assign, true
+	if t := a.dir.loose[d]; t != nil {
+		t.master, t.assign, t.held = p, m.Assign, true
+		a.settle(t)
+	} else {
+		a.dir.settle(d, p, m.Assign, true)
+	}
 	if a.world.Put(Entry{d, p, m.Assign}) != nil {
 		a.opened = nil // a successor does not know this tree: it has to ask again too
 	}
@@ -89,25 +89,22 @@ func (a *Agent) open() bool {
 		return false
 	}
 	o.is = false
-	for d := range a.reports {
-		t := a.dir[d]
-		if t == nil {
-			t = &tree{digest: d}
-			a.dir[d] = t
-		}
-		if !a.live[t.master] {
-			a.lost[d] = t
+	for d := range a.reports.of {
+		if t, known := a.dir.of(d); !known {
+			a.lost.add(a.dir.add(d))
+		} else if !a.live[t.master] {
+			a.lost.add(a.dir.loosen(d))
 		}
 	}
 	for d := range a.recovery.kept {
-		if a.dir[d] == nil {
-			t := &tree{digest: d}
-			a.dir[d], a.lost[d] = t, t
+		if _, known := a.dir.of(d); !known {
+			a.lost.add(a.dir.add(d))
 		}
 	}
 	for _, d := range inOrder(o.installed) {
-		if t, m := a.dir[d], o.installed[d]; t.assign == m.Assign && a.live[t.master] {
-			a.world.Send(t.master, &proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign})
+		t, _ := a.dir.of(d)
+		if m := o.installed[d]; t.assign == m.Assign && a.live[t.master] {
+			a.send(t.master, proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign})
 		}
 	}
 	held := o.held
@@ -118,12 +115,12 @@ func (a *Agent) open() bool {
 	for _, d := range sorted(a.dead) {
 		// What is left of lost trees serves as copies.
 		for _, r := range a.world.Records(d) {
-			if t := a.dir[r.Tree]; t == nil || a.live[t.master] {
+			if t, known := a.dir.of(r.Tree); !known || a.live[t.master] {
 				a.world.Retire(d, r.Tree)
 			}
 		}
 	}
-	if len(a.lost) == 0 {
+	if !a.lost.any() {
 		a.forgetDead()
 	}
 	return true

@@ -101,11 +101,11 @@ func (a *Agent) keep(p proto.ProcID, m *proto.Msg) {
 // have told an agent that died.
 func (a *Agent) checkKept(p proto.ProcID) {
 	for _, tree := range inOrder(a.recovery.kept) {
-		if t := a.dir[tree]; t == nil || t.master != p || t.placing != 0 {
+		if t, known := a.dir.of(tree); !known || t.master != p || t.placing != 0 {
 			continue
 		}
 		for _, k := range a.recovery.keptOf(tree) {
-			a.world.Send(p, &proto.Msg{Kind: proto.KKept, Root: k.Root, Path: k.Path, Domain: k.Domain})
+			a.send(p, proto.Msg{Kind: proto.KKept, Root: k.Root, Path: k.Path, Domain: k.Domain})
 		}
 	}
 }
@@ -122,7 +122,7 @@ func (a *Agent) forgetKept(tree proto.Digest) {
 func (a *Agent) unkeep(p proto.ProcID, m *proto.Msg) {
 	k := proto.Kept{Root: m.Root, Path: slices.Clone(m.Path)}
 	tree := k.Root.Digest()
-	if t := a.dir[tree]; t == nil || t.master != p || t.placing != 0 {
+	if t, known := a.dir.of(tree); !known || t.master != p || t.placing != 0 {
 		return // of a tree that it gave up
 	}
 	a.world.Unkeep(&k)
@@ -184,7 +184,7 @@ func (a *Agent) serveDomains() {
 // settled reports whether every persistent resource of the domain has a master.
 func (a *Agent) settled(domain proto.Digest) bool {
 	for tree, kept := range a.recovery.kept {
-		if t := a.dir[tree]; t != nil && a.live[t.master] && t.placing == 0 {
+		if t, known := a.dir.of(tree); known && a.live[t.master] && t.placing == 0 {
 			continue
 		}
 		for _, k := range kept {
@@ -198,7 +198,7 @@ func (a *Agent) settled(domain proto.Digest) bool {
 
 func (a *Agent) domainDone(q domainAsk, st dlm.Status, number uint64) {
 	a.world.Agree(func() {
-		a.world.Send(q.proc, &proto.Msg{Kind: proto.KDomainDone, Hint: q.id, Status: int32(st), Number: number})
+		a.send(q.proc, proto.Msg{Kind: proto.KDomainDone, Hint: q.id, Status: int32(st), Number: number})
 	})
 }
 
@@ -254,7 +254,7 @@ func (a *Agent) startRound(d *domain, q domainAsk, number uint64) {
 	a.world.Agree(func() {
 		r.sent = true
 		for _, p := range sorted(r.waiting) {
-			a.world.Send(p, &proto.Msg{Kind: proto.KRound, Domain: d.digest, Number: number, Flags: q.what})
+			a.send(p, proto.Msg{Kind: proto.KRound, Domain: d.digest, Number: number, Flags: q.what})
 		}
 		a.endRound(d)
 		a.serveDomains()
@@ -265,7 +265,7 @@ func (a *Agent) startRound(d *domain, q domainAsk, number uint64) {
 func (a *Agent) ordersAgain(p proto.ProcID) {
 	for _, digest := range inOrder(a.recovery.domains) {
 		if r := a.recovery.domains[digest].round; r != nil && r.sent && r.waiting[p] {
-			a.world.Send(p, &proto.Msg{Kind: proto.KRound, Domain: digest, Number: r.number, Flags: r.ask.what})
+			a.send(p, proto.Msg{Kind: proto.KRound, Domain: digest, Number: r.number, Flags: r.ask.what})
 		}
 	}
 }
@@ -275,7 +275,8 @@ func (a *Agent) masters(domain proto.Digest) map[proto.ProcID]bool {
 	for tree, kept := range a.recovery.kept {
 		for _, k := range kept {
 			if k.Domain == domain {
-				out[a.dir[tree].master] = true
+				t, _ := a.dir.of(tree)
+				out[t.master] = true
 			}
 		}
 	}
@@ -332,7 +333,7 @@ func (a *Agent) recovered(domain proto.Digest) {
 	masters := sorted(a.masters(domain))
 	a.world.Agree(func() {
 		for _, p := range masters {
-			a.world.Send(p, &proto.Msg{Kind: proto.KRound, Domain: domain, Flags: proto.DomainRecovered})
+			a.send(p, proto.Msg{Kind: proto.KRound, Domain: domain, Flags: proto.DomainRecovered})
 		}
 	})
 }

@@ -39,6 +39,7 @@ type someWorld struct {
 	now  int64
 	dice *dice
 
+	later   []func()
 	leader  uint64
 	decided [][]byte // proposed, or said by others, and not applied yet
 	applied uint64
@@ -112,6 +113,7 @@ func (w *someWorld) Obituary(p proto.ProcID) proto.Obituary {
 }
 func (w *someWorld) Put(agent.Entry) error { return pick(w.dice, nil, nil, nil, errors.New("no room")) }
 func (w *someWorld) Delete(proto.Digest)   {}
+func (w *someWorld) Later(do func())       { w.later = append(w.later, do) }
 func (w *someWorld) Keep(*proto.Kept) error {
 	return pick(w.dice, nil, nil, nil, errors.New("no room"))
 }
@@ -213,6 +215,11 @@ func (l *someLog) Receive(uint64, []byte) error {
 }
 
 func (w *someWorld) decide() {
+	for len(w.later) > 0 && w.dice.yes() {
+		do := w.later[0]
+		w.later = w.later[1:]
+		do()
+	}
 	for len(w.decided) > 0 {
 		e := w.decided[0]
 		w.decided = w.decided[1:]

@@ -69,6 +69,16 @@ func (w *world) Forget(dead proto.ProcID) {
 	w.world.Tell(home, &proto.Msg{Kind: proto.KForget, Proc: dead})
 }
 
+// Later implements agent.World.
+func (w *world) Later(do func()) {
+	epoch := w.epoch
+	w.world.Later(func() {
+		if w.agent != nil && w.epoch == epoch {
+			do()
+		}
+	})
+}
+
 // Self implements agent.World.
 func (w *world) Self() proto.ProcID { return w.world.Self() }
 

@@ -107,6 +107,15 @@ func (c cell) read() []byte {
 	return a[:len(a)-commitSize]
 }
 
+// latest is the body that its own writer has written last.
+func (c cell) latest() []byte {
+	a, b := c.halves()
+	if later(uint32(commit(b).Load()>>32), uint32(commit(a).Load()>>32)) {
+		return b
+	}
+	return a
+}
+
 // begin gives the body to fill in for the next write, void as yet, and its
 // sequence number for end. The writer's own commit words need no checksum test.
 func (c cell) begin() (slot []byte, seq uint32) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/godlm/godlm/core/index"
 	"github.com/godlm/godlm/core/proto"
 )
 
@@ -28,14 +29,25 @@ type Entry struct {
 // agent role has one, and it calls one method at a time.
 type Directory struct {
 	mem    Memory
-	places map[proto.Digest]int
-	free   []int
+	places [256]index.Index // of cells, by the first byte of the digest
+	free   []uint32
 	used   int
 }
 
+// find is the cell of a tree.
+func (d *Directory) find(tree *proto.Digest) (i int, known bool) {
+	n, known := d.places[tree[0]].Find(hash(tree), func(n uint32) bool {
+		return [16]byte(d.cell(int(n)).latest()) == *tree
+	})
+	return int(n), known
+}
+
+// hash is a part of the digest, which is as good as random.
+func hash(tree *proto.Digest) uint32 { return binary.BigEndian.Uint32(tree[1:]) }
+
 // Load takes over what an earlier agent left; empty memory is a new directory.
 func Load(mem Memory) (*Directory, error) {
-	d := &Directory{mem: mem, places: map[proto.Digest]int{}}
+	d := &Directory{mem: mem}
 	if mem.Chunks() == 0 {
 		if err := mem.Grow(); err != nil {
 			return nil, fmt.Errorf("make the directory: %w", err)
@@ -52,20 +64,22 @@ func Load(mem Memory) (*Directory, error) {
 	inUse := make([]bool, d.used)
 	entries.each(mem, func(i int, c cell, body []byte) bool {
 		e := decodeEntry(body)
-		if k, twice := d.places[e.Tree]; twice && d.at(k).Assign >= e.Assign {
+		k, twice := d.find(&e.Tree)
+		if twice && d.at(k).Assign >= e.Assign {
 			c.wipe()
 			return true
 		} else if twice {
+			d.places[e.Tree[0]].Remove(hash(&e.Tree), uint32(k))
 			d.cell(k).wipe()
 			inUse[k] = false
 		}
-		d.places[e.Tree] = i
+		d.places[e.Tree[0]].Add(hash(&e.Tree), uint32(i))
 		inUse[i] = true
 		return true
 	})
 	for i := d.used - 1; i >= 0; i-- {
 		if !inUse[i] {
-			d.free = append(d.free, i)
+			d.free = append(d.free, uint32(i))
 		}
 	}
 	return d, nil
@@ -80,31 +94,34 @@ func (d *Directory) at(i int) Entry { return decodeEntry(d.cell(i).read()) }
 
 // Entries are all entries, in no order.
 func (d *Directory) Entries() []Entry {
-	out := make([]Entry, 0, len(d.places))
-	for _, i := range d.places {
-		out = append(out, d.at(i))
-	}
+	var out []Entry
+	entries.each(d.mem, func(_ int, _ cell, body []byte) bool {
+		out = append(out, decodeEntry(body))
+		return true
+	})
 	return out
 }
 
 // Put stores e, in place of the tree's entry if there is one: that needs no room.
 func (d *Directory) Put(e Entry) error {
-	i, known := d.places[e.Tree]
+	i, known := d.find(&e.Tree)
 	if !known {
 		if len(d.free) == 0 {
 			if err := d.grow(); err != nil {
 				return err
 			}
 		}
-		i = d.free[len(d.free)-1]
+		i = int(d.free[len(d.free)-1])
 		d.free = d.free[:len(d.free)-1]
-		d.places[e.Tree] = i
 	}
 	b, seq := d.cell(i).begin()
 	copy(b, e.Tree[:])
 	binary.LittleEndian.PutUint64(b[16:], uint64(e.Master))
 	binary.LittleEndian.PutUint64(b[24:], e.Assign)
 	end(b, seq)
+	if !known {
+		d.places[e.Tree[0]].Add(hash(&e.Tree), uint32(i))
+	}
 	return nil
 }
 
@@ -114,7 +131,7 @@ func (d *Directory) grow() error {
 	}
 	n := entries.count(d.mem.Chunks())
 	for i := n - 1; i >= d.used; i-- {
-		d.free = append(d.free, i)
+		d.free = append(d.free, uint32(i))
 	}
 	d.used = n
 	return nil
@@ -122,13 +139,13 @@ func (d *Directory) grow() error {
 
 // Delete forgets a tree.
 func (d *Directory) Delete(tree proto.Digest) {
-	i, known := d.places[tree]
+	i, known := d.find(&tree)
 	if !known {
 		return
 	}
+	d.places[tree[0]].Remove(hash(&tree), uint32(i))
 	d.cell(i).wipe()
-	delete(d.places, tree)
-	d.free = append(d.free, i)
+	d.free = append(d.free, uint32(i))
 }
 
 func decodeEntry(b []byte) (e Entry) {

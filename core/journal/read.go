@@ -72,15 +72,22 @@ func Retire(m Memory, tree proto.Digest) {
 // Trees retires the records of a process file tree by tree, without a look at all of
 // them for each.
 type Trees struct {
-	cells map[proto.Digest][]cell
+	mem   Memory
+	first map[proto.Digest]uint32 // cell
+	next  []uint32                // of each cell: the next of its tree; itself, if it is the last
 }
 
 // ReadTrees finds out which records are of which tree.
 func ReadTrees(m Memory) *Trees {
-	t := &Trees{map[proto.Digest][]cell{}}
-	records.each(m, func(_ int, c cell, body []byte) bool {
-		d := decode(body).Tree
-		t.cells[d] = append(t.cells[d], c)
+	t := &Trees{m, map[proto.Digest]uint32{}, make([]uint32, records.count(m.Chunks()))}
+	records.each(m, func(i int, _ cell, body []byte) bool {
+		d := proto.Digest(body[atTree:])
+		if first, any := t.first[d]; any {
+			t.next[i] = first
+		} else {
+			t.next[i] = uint32(i)
+		}
+		t.first[d] = uint32(i)
 		return true
 	})
 	return t
@@ -88,8 +95,12 @@ func ReadTrees(m Memory) *Trees {
 
 // Retire makes the records of one tree void.
 func (t *Trees) Retire(tree proto.Digest) {
-	for _, c := range t.cells[tree] {
-		c.wipe()
+	i, any := t.first[tree]
+	for any {
+		k, at := records.place(int(i))
+		cell(t.mem.Chunk(k)[at : at+records.cell()]).wipe()
+		any = t.next[i] != i
+		i = t.next[i]
 	}
-	delete(t.cells, tree)
+	delete(t.first, tree)
 }

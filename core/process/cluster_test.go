@@ -134,6 +134,7 @@ func (c *cluster) Forget(proto.ProcID)    {}
 func (c *cluster) Keep(*proto.Kept) error { return nil }
 func (c *cluster) Unkeep(*proto.Kept)     {}
 func (c *cluster) Self() proto.ProcID     { return 0 }
+func (c *cluster) Later(do func())        { c.queue = append(c.queue, do) }
 func (c *cluster) Date() uint32           { return date }
 func (c *cluster) Obituary(p proto.ProcID) proto.Obituary {
 	return proto.Obituary{Proc: p, Pid: 100 + uint32(p), Program: "prog"}

@@ -21,6 +21,7 @@
 package rebuild
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/godlm/godlm/core/dlm"
@@ -37,7 +38,8 @@ type Report struct {
 // Input is everything that is known of a tree without a master.
 type Input struct {
 	Root     proto.Root
-	Assign   uint64 // of the new master; newer than every stamp below
+	Tree     proto.Digest // of the root
+	Assign   uint64       // of the new master; newer than every stamp below
 	Reports  []Report
 	Records  []proto.Record                 // of this tree, from the journal of its dead master
 	Alive    func(proto.ProcID) bool        // by the current view
@@ -56,11 +58,11 @@ type Input struct {
 type assembly struct {
 	in     *Input
 	im     *proto.Image
-	byName map[child]int32
-	of     map[owned]int32               // resource of each reported lock
+	byName map[child]int32               // but the root
+	of     map[owned]int32               // resource of each reported lock, if any has sub-locks
 	kept   map[proto.Digest]proto.Digest // domains of the persistent resources
 	// records and copies are the newest of each resource in those of the Input.
-	records, copies map[proto.Digest]*proto.Record
+	records, copies newest
 
 	notes []note  // per resource
 	asked []asked // for each lock of the image
@@ -106,14 +108,14 @@ type write struct {
 // Assemble makes the image. It has no locks when nobody needs the tree.
 func Assemble(in *Input) *proto.Image {
 	a := &assembly{
-		in:     in,
-		im:     &proto.Image{Root: in.Root, Assign: in.Assign, Why: proto.OriginRebuilt, From: in.Master},
-		byName: map[child]int32{},
-		of:     map[owned]int32{},
-		kept:   map[proto.Digest]proto.Digest{},
+		in: in,
+		im: &proto.Image{Root: in.Root, Assign: in.Assign, Why: proto.OriginRebuilt, From: in.Master},
 
-		records: newest(in.Records),
-		copies:  newest(in.Copies),
+		records: newestOf(in.Records),
+		copies:  newestOf(in.Copies),
+	}
+	if len(in.Kept) > 0 {
+		a.kept = map[proto.Digest]proto.Digest{}
 	}
 	for i := range in.Kept {
 		a.kept[in.Kept[i].Digest()] = in.Kept[i].Domain
@@ -142,19 +144,22 @@ func Empty(root proto.Root, assign uint64) *proto.Image {
 
 // resource finds or adds a resource.
 func (a *assembly) resource(parent int32, name proto.Name) int32 {
-	key := child{parent, name}
-	if i, ok := a.byName[key]; ok {
-		return i
-	}
-	i := int32(len(a.im.Resources))
-	d := a.in.Root.Digest()
+	i, d := int32(0), a.in.Tree
 	if parent >= 0 {
+		key := child{parent, name}
+		if i, ok := a.byName[key]; ok {
+			return i
+		}
+		i = int32(len(a.im.Resources))
 		d = a.im.Resources[parent].Digest.Child(&name)
+		if a.byName == nil {
+			a.byName = map[child]int32{}
+		}
+		a.byName[key] = i
 	}
 	a.im.Resources = append(a.im.Resources, proto.ImageResource{Parent: parent, Name: name, Digest: d})
-	a.byName[key] = i
-	n := note{record: a.records[d]}
-	if r := a.copies[d]; r != nil {
+	n := note{record: a.records.of(d)}
+	if r := a.copies.of(d); r != nil {
 		n.newest, n.copied = r.Block, true
 	}
 	a.notes = append(a.notes, n)
@@ -162,7 +167,18 @@ func (a *assembly) resource(parent int32, name proto.Name) int32 {
 }
 
 // newest is the newest journal record of each resource.
-func newest(records []proto.Record) map[proto.Digest]*proto.Record {
+type newest struct {
+	few  []proto.Record
+	many map[proto.Digest]*proto.Record // instead
+}
+
+// maxFew is how many records are looked through one by one.
+const maxFew = 4
+
+func newestOf(records []proto.Record) newest {
+	if len(records) <= maxFew {
+		return newest{few: records}
+	}
 	best := make(map[proto.Digest]*proto.Record, len(records))
 	for i := range records {
 		r := &records[i]
@@ -170,11 +186,28 @@ func newest(records []proto.Record) map[proto.Digest]*proto.Record {
 			best[r.Resource] = r
 		}
 	}
+	return newest{many: best}
+}
+
+func (n *newest) of(resource proto.Digest) (best *proto.Record) {
+	if n.many != nil {
+		return n.many[resource]
+	}
+	for i := range n.few {
+		r := &n.few[i]
+		if r.Resource == resource && (best == nil || best.Block.Stamp.Less(r.Block.Stamp)) {
+			best = r
+		}
+	}
 	return best
 }
 
 // report adds one survivor's locks. Parents stand before their sub-locks.
 func (a *assembly) report(rep *Report) {
+	parents := slices.ContainsFunc(rep.Locks, func(l proto.LockReport) bool { return l.Parent != 0 })
+	if parents && a.of == nil {
+		a.of = map[owned]int32{}
+	}
 	for i := range rep.Locks {
 		l := &rep.Locks[i]
 		res := int32(0)
@@ -185,7 +218,9 @@ func (a *assembly) report(rep *Report) {
 			}
 			res = a.resource(parent, l.Name)
 		}
-		a.of[owned{rep.Proc, l.Lock}] = res
+		if parents {
+			a.of[owned{rep.Proc, l.Lock}] = res
+		}
 		a.lock(rep.Proc, res, l)
 	}
 }
@@ -346,7 +381,9 @@ func (a *assembly) values() {
 			continue
 		case n.record != nil: // rule 4: the journal is the truth
 			*b = n.record.Block
-			*why = a.cause(a.records, i)
+			if !b.Valid {
+				*why = a.cause(&a.records, i)
+			}
 			if w := n.record.Writer; w != 0 && !a.in.Alive(w) {
 				b.Valid = false // rule 2
 				*why = a.death(w, proto.CauseHolderDied)
@@ -358,7 +395,9 @@ func (a *assembly) values() {
 			a.stamp(b)
 		case copies: // rule 3
 			*b = n.newest
-			*why = a.cause(a.copies, i)
+			if !b.Valid {
+				*why = a.cause(&a.copies, i)
+			}
 			if b.Valid && a.im.Resources[i].Doubted { // that no lock prevents
 				b.Valid = false
 				*why = proto.Cause{Kind: proto.CauseDomain, At: a.in.Date}
@@ -406,8 +445,8 @@ func (a *assembly) death(p proto.ProcID, kind proto.CauseKind) proto.Cause {
 }
 
 // cause is what a journal says of why the block is not valid, if it is not.
-func (a *assembly) cause(of map[proto.Digest]*proto.Record, resource int) proto.Cause {
-	if r := of[a.im.Resources[resource].Digest.CauseLine()]; r != nil {
+func (a *assembly) cause(of *newest, resource int) proto.Cause {
+	if r := of.of(a.im.Resources[resource].Digest.CauseLine()); r != nil {
 		return proto.CauseOf(r)
 	}
 	return proto.Cause{Kind: proto.CauseEarlier}

@@ -69,8 +69,9 @@ func TestLostHost(t *testing.T) {
 			locks: []proto.LockReport{asks(mode.EX, block(1, 5, true), proto.PendingConvert, mode.PW, dlm.ValB, 7)}, value: 7, valid: true,
 		},
 	} {
+		root := proto.Root{Name: proto.MakeName([]byte("r"))}
 		in := &Input{
-			Root: proto.Root{Name: proto.MakeName([]byte("r"))}, Assign: assign, HostLost: true,
+			Root: root, Tree: root.Digest(), Assign: assign, HostLost: true,
 			Alive:   func(proto.ProcID) bool { return true },
 			Doubted: func(proto.Digest) bool { return x.doubted },
 		}

@@ -212,6 +212,9 @@ func (w *hostWorld) Forget(dead proto.ProcID) {
 	(*role)(w).goOnLeaving()
 }
 
+// Later implements host.World.
+func (w *hostWorld) Later(do func()) { (*role)(w).later(do) }
+
 // Self implements host.World.
 func (w *hostWorld) Self() proto.ProcID { return proto.ProcID(w.n.me.Load()) }
 

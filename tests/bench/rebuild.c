@@ -1,16 +1,34 @@
 /*
- * How long a process waits for its locks after the process that mastered them was
- * killed, and how that grows with their number. One row has every lock on a root
- * resource of its own, one all locks on resources of one tree.
+ * How long processes wait for their locks after the process that mastered them was
+ * killed, and how that grows with their number. The locks are those of two processes,
+ * half each: on a root resource of its own for every lock, or all on resources of one
+ * tree. Meanwhile a third process locks and unlocks resources that the dead one had
+ * nothing to do with: how long one lookup of a new root takes at most shows whether
+ * the rebuild stops others.
+ *
+ * rebuild [--json] [--runs N] [locks...]
  */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <sys/dlm.h>
+
+#define USERS 2
+#define MOST_RUNS 100
+
+/* What the processes tell each other. */
+static struct shared {
+	double killed;            /* when the master was killed */
+	double first[USERS], all[USERS];
+	double lookup;            /* the longest that the bystander waited, ms */
+	volatile int stop;
+} *shared;
 
 static int said[2], go[2]; /* pipes from and to the processes */
 
@@ -29,6 +47,14 @@ static void must(int ok, const char *what)
 	}
 }
 
+static void granted(dlm_status_t st, const char *what)
+{
+	if (st != DLM_SUCCESS) {
+		dlm_perror((char *)what, st);
+		exit(1);
+	}
+}
+
 static void say(void) { must(write(said[1], "", 1) == 1, "write"); }
 
 static void await(int fd)
@@ -37,34 +63,36 @@ static void await(int fd)
 	must(read(fd, &c, 1) == 1, "a process ended before its time");
 }
 
-/* Joins and locks n resources: roots, or below one root. */
-static dlm_lkid_t *lock_all(long n, int tree, int mode)
+static dlm_nsp_t join(void)
 {
 	dlm_nsp_t nsp;
-	dlm_lkid_t root, *id = calloc(n, sizeof *id);
+	granted(dlm_nsjoin(geteuid(), &nsp, DLM_USER), "join");
+	return nsp;
+}
+
+/* Joins and locks resources from..to-1: roots, or below one root. */
+static dlm_lkid_t *lock_all(long from, long to, int tree, int mode)
+{
+	dlm_nsp_t nsp = join();
+	dlm_lkid_t root, *id = calloc(to - from, sizeof *id);
 	char name[32];
 
 	must(id != NULL, "calloc");
-	if (dlm_nsjoin(geteuid(), &nsp, DLM_USER) != DLM_SUCCESS ||
-	    dlm_lock(nsp, (uchar_t *)"tree", 4, NULL, &root, DLM_NLMODE, NULL, 0, 0, 0, 0, 0) != DLM_SUCCESS)
-		exit(1);
-	for (long i = 0; i < n; i++) {
+	if (tree)
+		granted(dlm_lock(nsp, (uchar_t *)"tree", 4, NULL, &root, DLM_NLMODE, NULL, 0, 0, 0, 0, 0), "lock");
+	for (long i = from; i < to; i++) {
 		int len = snprintf(name, sizeof name, "r%ld", i);
-		dlm_status_t st = dlm_lock(nsp, (uchar_t *)name, len, tree ? &root : NULL, &id[i], mode, NULL, 0, 0, 0, 0, 0);
-		if (st != DLM_SUCCESS) {
-			dlm_perror("lock", st);
-			exit(1);
-		}
+		granted(dlm_lock(nsp, (uchar_t *)name, len, tree ? &root : NULL, &id[i - from], mode, NULL, 0, 0, 0, 0, 0), "lock");
 	}
 	return id;
 }
 
-static pid_t start(void (*f)(long, int), long n, int tree)
+static pid_t start(void (*f)(long, int, int), long n, int tree, int which)
 {
 	pid_t p = fork();
 	must(p >= 0, "fork");
 	if (p == 0) {
-		f(n, tree);
+		f(n, tree, which);
 		_exit(0);
 	}
 	await(said[0]);
@@ -72,71 +100,185 @@ static pid_t start(void (*f)(long, int), long n, int tree)
 }
 
 /* Has the agent's role, and nothing to do with the locks. */
-static void agent(long n, int tree)
+static void agent(long n, int tree, int which)
 {
-	(void)n, (void)tree;
-	free(lock_all(0, 0, DLM_NLMODE));
+	(void)n, (void)tree, (void)which;
+	join();
 	say();
 	pause();
 }
 
-static void master(long n, int tree)
+static void master(long n, int tree, int which)
 {
-	free(lock_all(n, tree, DLM_NLMODE));
+	(void)which;
+	free(lock_all(0, n, tree, DLM_NLMODE));
 	say();
 	pause();
 }
 
-static void user(long n, int tree)
+static void user(long n, int tree, int which)
 {
-	dlm_lkid_t *id = lock_all(n, tree, DLM_CRMODE);
-	double begin, first = 0;
+	long from = n * which / USERS, to = n * (which + 1) / USERS;
+	dlm_lkid_t *id = lock_all(from, to, tree, DLM_CRMODE);
 
 	say();
 	await(go[0]);
-	begin = now_ms();
-	for (long i = 0; i < n; i++) {
-		dlm_status_t st = dlm_cvt(&id[i], DLM_PRMODE, NULL, 0, 0, 0, 0, 0);
-		if (st != DLM_SUCCESS) {
-			dlm_perror("convert", st);
-			exit(1);
-		}
+	for (long i = 0; i < to - from; i++) {
+		granted(dlm_cvt(&id[i], DLM_PRMODE, NULL, 0, 0, 0, 0, 0), "convert");
 		if (i == 0)
-			first = now_ms() - begin;
+			shared->first[which] = now_ms();
 	}
-	begin = now_ms() - begin;
-	printf("  %8ld locks, %-24s first %8.1f ms   all %8.1f ms   %6.1f us for each\n", n,
-	       tree ? "one tree" : "a tree each", first, begin, begin * 1e3 / n);
+	shared->all[which] = now_ms();
+}
+
+/* Asks for one new root after the other. */
+static void bystander(long n, int tree, int which)
+{
+	dlm_nsp_t nsp = join();
+	dlm_lkid_t id;
+	char name[32];
+
+	(void)n, (void)tree, (void)which;
+	say();
+	await(go[0]);
+	for (long i = 0; !shared->stop; i++) {
+		struct timespec pause = {0, 1000000};
+		int len = snprintf(name, sizeof name, "other%ld", i);
+		double t = now_ms();
+		granted(dlm_lock(nsp, (uchar_t *)name, len, NULL, &id, DLM_EXMODE, NULL, 0, 0, 0, 0, 0), "lock");
+		t = now_ms() - t;
+		if (t > shared->lookup)
+			shared->lookup = t;
+		granted(dlm_unlock(&id, NULL, 0), "unlock");
+		nanosleep(&pause, NULL);
+	}
+}
+
+struct result {
+	double first, all, lookup;
+};
+
+static struct result run(long n, int tree)
+{
+	pid_t a, m, b, u[USERS];
+	struct result r = {0, 0, 0};
+	int st;
+
+	memset(shared, 0, sizeof *shared);
+	must(pipe(said) == 0 && pipe(go) == 0, "pipe");
+	a = start(agent, n, tree, 0);
+	m = start(master, n, tree, 0);
+	for (int i = 0; i < USERS; i++)
+		u[i] = start(user, n, tree, i);
+	b = start(bystander, n, tree, 0);
+	kill(m, SIGKILL);
+	waitpid(m, NULL, 0);
+	shared->killed = now_ms();
+	must(write(go[1], "   ", USERS + 1) == USERS + 1, "write");
+	for (int i = 0; i < USERS; i++) {
+		must(waitpid(u[i], &st, 0) == u[i], "waitpid");
+		if (st != 0)
+			exit(1);
+		if (i == 0 || shared->first[i] < r.first)
+			r.first = shared->first[i];
+		if (shared->all[i] > r.all)
+			r.all = shared->all[i];
+	}
+	shared->stop = 1;
+	must(waitpid(b, &st, 0) == b && st == 0, "bystander");
+	kill(a, SIGKILL);
+	waitpid(a, NULL, 0);
+	close(said[0]);
+	close(said[1]);
+	close(go[0]);
+	close(go[1]);
+	r.first -= shared->killed;
+	r.all -= shared->killed;
+	r.lookup = shared->lookup;
+	return r;
+}
+
+static int ascending(const void *x, const void *y)
+{
+	double a = *(const double *)x, b = *(const double *)y;
+	return (a > b) - (a < b);
+}
+
+static double median(double *v, int n)
+{
+	qsort(v, n, sizeof *v, ascending);
+	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+/* One object for each figure. The baseline is the time per lock with fewest locks. */
+static void json(const char *what, long n, int tree, double value, const char *unit, double baseline, double goal)
+{
+	printf("{\"name\":\"rebuild, %ld locks, %s: %s\",\"value\":%.3f,\"unit\":\"%s\"", n, tree ? "one tree" : "a tree each", what, value, unit);
+	if (baseline > 0)
+		printf(",\"baseline\":%.3f,\"ratio\":%.3f", baseline, value / baseline);
+	else
+		printf(",\"baseline\":null,\"ratio\":null");
+	if (goal > 0)
+		printf(",\"goal\":%g}\n", goal);
+	else
+		printf(",\"goal\":null}\n");
+}
+
+static void measure(long n, int tree, int runs, int as_json, double *base)
+{
+	double first[MOST_RUNS], all[MOST_RUNS], lookup[MOST_RUNS], f, a, l, each;
+
+	for (int i = 0; i < runs; i++) {
+		struct result r = run(n, tree);
+		first[i] = r.first;
+		all[i] = r.all;
+		lookup[i] = r.lookup;
+	}
+	f = median(first, runs);
+	a = median(all, runs);
+	l = median(lookup, runs);
+	each = a * 1e3 / n;
+	if (as_json) {
+		json("until the first", n, tree, f, "ms", 0, n == 100000 ? 500 : 0);
+		json("until all", n, tree, a, "ms", 0, n == 100000 ? 1500 : 0);
+		json("for each lock", n, tree, each, "us", *base, 0);
+		json("longest lookup of another root", n, tree, l, "ms", 0, 0);
+	} else {
+		printf("  %8ld locks, %-12s first %8.1f ms   all %8.1f ms   %6.2f us for each   others waited %6.1f ms at most\n",
+		       n, tree ? "one tree" : "a tree each", f, a, each, l);
+	}
 	fflush(stdout);
+	if (*base == 0)
+		*base = each;
 }
 
 int main(int argc, char **argv)
 {
-	long most = argc > 1 ? atol(argv[1]) : 100000;
+	long sizes[16] = {1000, 10000, 100000};
+	int count = 3, given = 0, runs = 1, as_json = 0;
 
-	printf("From the death of the master until its locks can be used again\n");
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--json") == 0)
+			as_json = 1;
+		else if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc)
+			runs = atoi(argv[++i]);
+		else if (given < 16)
+			sizes[given++] = atol(argv[i]);
+	if (given)
+		count = given;
+	if (runs < 1 || runs > MOST_RUNS) {
+		fprintf(stderr, "rebuild: 1 to %d runs\n", MOST_RUNS);
+		return 2;
+	}
+	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	must(shared != MAP_FAILED, "mmap");
+	if (!as_json)
+		printf("From the death of the master until its locks can be used again (median of %d)\n", runs);
 	fflush(stdout);
-	for (int tree = 0; tree < 2; tree++)
-		for (long n = 1000; n <= most; n *= 10) {
-			pid_t a, m, u;
-			int st;
-
-			must(pipe(said) == 0 && pipe(go) == 0, "pipe");
-			a = start(agent, 0, 0);
-			m = start(master, n, tree);
-			u = start(user, n, tree);
-			kill(m, SIGKILL);
-			waitpid(m, NULL, 0);
-			must(write(go[1], "", 1) == 1, "write");
-			must(waitpid(u, &st, 0) == u, "waitpid");
-			kill(a, SIGKILL);
-			waitpid(a, NULL, 0);
-			if (st != 0)
-				return 1;
-			close(said[0]);
-			close(said[1]);
-			close(go[0]);
-			close(go[1]);
-		}
+	for (int tree = 0; tree < 2; tree++) {
+		double base = 0;
+		for (int i = 0; i < count; i++)
+			measure(sizes[i], tree, runs, as_json, &base);
+	}
 	return 0;
 }

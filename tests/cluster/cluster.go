@@ -21,6 +21,7 @@ import (
 type Cluster struct {
 	agent      *agent.Agent
 	generation uint64
+	later      []func() // of the agent
 	members    []*Member
 	queue      []delivery
 	directory  *journal.Directory
@@ -69,6 +70,7 @@ func New() *Cluster {
 // directory tells, and introduces every process to it.
 func (c *Cluster) RestartAgent() {
 	c.generation++
+	c.later = nil
 	var live, dead []proto.ProcID
 	for _, m := range c.members {
 		switch {
@@ -137,9 +139,15 @@ func (c *Cluster) Token() uint64 {
 
 // Settle delivers messages until none is under way.
 func (c *Cluster) Settle() {
-	for n := 0; len(c.queue) > 0; n++ {
+	for n := 0; len(c.queue)+len(c.later) > 0; n++ {
 		if n > 1e6 {
 			panic("the processes never stop talking")
+		}
+		if len(c.queue) == 0 {
+			do := c.later[0]
+			c.later = c.later[1:]
+			do()
+			continue
 		}
 		d := c.queue[0]
 		c.queue = c.queue[1:]
@@ -252,6 +260,8 @@ type agentWorld struct{ c *Cluster }
 func (w agentWorld) Send(to proto.ProcID, m *proto.Msg) {
 	w.c.queue = append(w.c.queue, delivery{to: w.c.byID(to), frame: proto.Append(nil, m)})
 }
+
+func (w agentWorld) Later(do func()) { w.c.later = append(w.c.later, do) }
 
 func (w agentWorld) Self() proto.ProcID { return 0 }
 

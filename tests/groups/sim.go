@@ -12,6 +12,9 @@ import (
 	"github.com/godlm/godlm/core/proto"
 )
 
+// Others have their turn between any two trees that an agent places.
+func init() { agent.Step = 1 }
+
 // failure ends a schedule; cut ends the process whose step it is.
 type (
 	failure string
@@ -101,6 +104,7 @@ type role struct {
 	gen    uint64
 	known  []*proc
 	alarm  bool
+	later  []func() // what the agent has put off
 	groups map[proto.ProcID]bool
 }
 

@@ -235,6 +235,12 @@ func (s *sim) progress(calm bool) bool {
 	if (len(ready) == 0 || s.one(5)) && s.connect(calm) {
 		return true
 	}
+	if r := s.role; r != nil && len(r.later) > 0 && (len(ready) == 0 || s.one(3)) {
+		do := r.later[0]
+		r.later = r.later[1:]
+		s.step(r.host, do)
+		return true
+	}
 	if len(ready) == 0 {
 		return s.ring()
 	}

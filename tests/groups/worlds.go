@@ -84,6 +84,7 @@ func (w *agentWorld) Forget(dead proto.ProcID)                 { w.s.byID(dead).
 func (w *agentWorld) Self() proto.ProcID                       { return w.host.id }
 func (w *agentWorld) Date() uint32                             { return 0 }
 func (w *agentWorld) Obituary(p proto.ProcID) proto.Obituary   { return proto.Obituary{Proc: p} }
+func (w *agentWorld) Later(do func())                          { w.later = append(w.later, do) }
 func (w *agentWorld) Put(e agent.Entry) error                  { return w.s.dir.Put(journal.Entry(e)) }
 func (w *agentWorld) Delete(t proto.Digest)                    { w.s.dir.Delete(t) }
 

@@ -17,6 +17,7 @@ type role struct {
 	a     *agent.Agent // of a host alone
 	links []*link
 	known []proto.ProcID // processes that this incarnation takes for alive
+	later []func()       // what it has put off
 	council
 }
 
@@ -60,6 +61,12 @@ func (s *sim) connectAt(m *machine, calm bool) bool {
 	}
 	if !m.role.host.running() {
 		return false
+	}
+	if r := m.role; len(r.later) > 0 && (calm || s.one(3)) {
+		do := r.later[0]
+		r.later = r.later[1:]
+		s.agentStep(r, do)
+		return true
 	}
 	for _, id := range m.role.known {
 		if n := s.byID[id]; n.dead && (calm || s.one(s.plan.slowDeath)) {
@@ -447,6 +454,9 @@ func (r *role) Delete(tree proto.Digest) {
 		}
 	})
 }
+
+// Later implements agent.World.
+func (r *role) Later(do func()) { r.later = append(r.later, do) }
 
 // Self implements agent.World.
 func (r *role) Self() proto.ProcID { return r.host.given }

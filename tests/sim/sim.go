@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/godlm/godlm/core/agent"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
 )
@@ -58,6 +59,9 @@ type sim struct {
 	trace   []string
 	counts  [countEnd]int
 }
+
+// Others have their turn between any two trees that an agent places.
+func init() { agent.Step = 1 }
 
 // plan is what a seed chooses for a whole schedule.
 type plan struct {

@@ -1,0 +1,240 @@
+package agent
+
+import (
+	"slices"
+
+	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/rebuild"
+)
+
+// Step is how many trees are placed before others have their turn. Tests make it small.
+var Step = 256
+
+// lost is the trees without a living master that have yet to be placed.
+type lost struct {
+	trees []*tree
+	left  *estate // what the dead have left; nil before the first tree is placed
+	due   bool    // the next step is under way
+}
+
+func (q *lost) any() bool { return len(q.trees) > 0 }
+
+func (q *lost) add(t *tree) {
+	if !t.lost {
+		t.lost, q.left = true, nil
+		q.trees = append(q.trees, t)
+	}
+}
+
+func (q *lost) forget() {
+	for _, t := range q.trees {
+		t.lost = false
+	}
+	q.trees, q.left = nil, nil
+}
+
+// advance begins to place the lost trees once every needed report is here.
+func (a *Agent) advance() {
+	if !a.lost.due && a.complete() {
+		a.step()
+	}
+}
+
+// complete reports whether all is known that is needed to place the lost trees.
+func (a *Agent) complete() bool {
+	if len(a.awaited) > 0 || !a.open() || !a.lost.any() {
+		return false
+	}
+	for d := range a.coming {
+		if slices.ContainsFunc(a.lost.trees, func(t *tree) bool { return t.master == d }) {
+			return false
+		}
+	}
+	return true
+}
+
+// step places some of the lost trees. Their new masters begin with these, and whoever
+// asks for other trees is answered, before it goes on.
+func (a *Agent) step() {
+	q := &a.lost
+	if q.left == nil {
+		slices.SortFunc(q.trees, func(x, y *tree) int { return slices.Compare(x.digest[:], y.digest[:]) })
+		q.left = newEstate(a)
+	}
+	for n := 0; n < Step && q.any(); n++ {
+		t := q.trees[0]
+		q.trees = q.trees[1:]
+		t.lost = false
+		if a.live[t.master] {
+			a.settle(t) // it has said so
+		} else {
+			a.placeTree(t, q.left)
+		}
+	}
+	if q.any() {
+		q.due = true
+		a.world.Later(a.later)
+		return
+	}
+	q.trees, q.left = nil, nil
+	a.reports.clear()
+	a.forgetDead()
+}
+
+func (a *Agent) later() {
+	a.lost.due = false
+	if a.complete() {
+		a.step()
+	}
+	a.tellOpened()
+}
+
+// settle puts a tree among those with which nothing is under way, if that is so.
+func (a *Agent) settle(t *tree) {
+	if t != nil && a.live[t.master] && t.placing == 0 && !t.lost && len(t.asking) == 0 && a.dir.loose[t.digest] == t {
+		delete(a.dir.loose, t.digest)
+		a.dir.settle(t.digest, t.master, t.assign, t.held)
+	}
+}
+
+// placeTree puts one tree together and sends it to its new master.
+func (a *Agent) placeTree(t *tree, left *estate) {
+	var im *proto.Image
+	root, reports := a.reports.take(t.digest, &left.locks, left.in.Reports[:0])
+	if len(reports) > 0 {
+		t.root = root
+	}
+	kept := a.recovery.keptOf(t.digest)
+	if len(kept) > 0 {
+		t.root = kept[0].Root
+	}
+	if len(reports) > 0 || len(kept) > 0 {
+		in := &left.in
+		in.Root, in.Tree, in.Kept, in.Reports = t.root, t.digest, kept, reports
+		// Only the journal of the master that the directory names is whole: who
+		// died while the tree was being installed may have written half of it.
+		in.Records, in.Copies = in.Records[:0], in.Copies[:0]
+		in.HostLost = !a.dead[t.master]
+		if in.HostLost {
+			for _, d := range left.dead {
+				in.Copies = left.records(in.Copies, d, t.digest)
+			}
+		} else {
+			in.Records = left.records(in.Records, t.master, t.digest)
+		}
+		a.assign++
+		in.Assign, in.Master, in.Date = a.assign, t.master, a.world.Date()
+		im = rebuild.Assemble(in)
+	}
+	if im == nil || len(im.Locks) == 0 {
+		a.free(t)
+		return
+	}
+	to := a.roomiest(t, im)
+	if to == 0 {
+		return // it waits for the next process
+	}
+	t.placing, t.next = to, im.Assign
+	a.send(t.placing, proto.Msg{Kind: proto.KInstall, Image: im})
+}
+
+// estate is what the dead have left in their value journals, read once for all trees.
+type estate struct {
+	a    *Agent
+	dead []proto.ProcID // those whose journals are here
+	of   map[proto.ProcID]*will
+
+	in    rebuild.Input // of the tree in hand
+	locks []proto.LockReport
+}
+
+// will is one journal. The records of a tree are chained.
+type will struct {
+	records []proto.Record
+	first   map[proto.Digest]int32
+	next    []int32 // -1: it was the last
+}
+
+func newEstate(a *Agent) *estate {
+	e := &estate{a: a, of: map[proto.ProcID]*will{}}
+	for _, d := range sorted(a.dead) {
+		if !a.coming[d] {
+			e.dead = append(e.dead, d)
+		}
+	}
+	e.in.Alive = func(p proto.ProcID) bool { return a.live[p] }
+	e.in.Obit = a.obits.of
+	e.in.Doubted = func(d proto.Digest) bool { return a.recovery.doubted[d] }
+	return e
+}
+
+// records appends a dead process's records of a tree.
+func (e *estate) records(out []proto.Record, dead proto.ProcID, tree proto.Digest) []proto.Record {
+	w := e.of[dead]
+	if w == nil {
+		w = &will{records: e.a.world.Records(dead)}
+		w.first = make(map[proto.Digest]int32, len(w.records))
+		w.next = make([]int32, len(w.records))
+		for i := len(w.records) - 1; i >= 0; i-- {
+			d := w.records[i].Tree
+			w.next[i] = -1
+			if k, ok := w.first[d]; ok {
+				w.next[i] = k
+			}
+			w.first[d] = int32(i)
+		}
+		e.of[dead] = w
+	}
+	i, any := w.first[tree]
+	for ; any && i >= 0; i = w.next[i] {
+		out = append(out, w.records[i])
+	}
+	return out
+}
+
+// roomiest is who is to master the image: the owner of the most locks, then
+// anybody, the oldest among equals, but nobody who has refused. 0 when all have.
+func (a *Agent) roomiest(t *tree, im *proto.Image) (best proto.ProcID) {
+	if self := a.world.Self(); a.central && a.connected[self] && !t.refused[self] {
+		return self
+	}
+	able := func(p proto.ProcID) bool { return a.connected[p] && !a.groups[p] && !t.refused[p] }
+	if only := im.Locks[0].Owner; able(only) && len(im.Locks) == 1 {
+		return only
+	}
+	count := map[proto.ProcID]int{}
+	for i := range im.Locks {
+		count[im.Locks[i].Owner]++
+	}
+	for p := range count {
+		if able(p) && (best == 0 || count[p] > count[best] || count[p] == count[best] && p < best) {
+			best = p
+		}
+	}
+	if best != 0 {
+		return best
+	}
+	for _, p := range sorted(a.connected) {
+		if able(p) {
+			return p
+		}
+	}
+	return 0
+}
+
+// free ends a tree that nobody needs; who asks for it starts a new one.
+func (a *Agent) free(t *tree) {
+	a.retire(t.digest)
+	a.world.Delete(t.digest)
+	a.dir.remove(t.digest)
+	for _, q := range t.asking {
+		a.lookup(q)
+	}
+	a.serveDomains()
+}
+
+func (a *Agent) retire(d proto.Digest) {
+	for _, p := range sorted(a.dead) {
+		a.world.Retire(p, d)
+	}
+}
