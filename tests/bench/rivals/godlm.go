@@ -25,7 +25,7 @@ func startGodlm(s *site, _ int) ([]string, error) {
 func startGodlmHosts(s *site, hosts int) ([]string, error) {
 	voters, bind := "[voters]\n", make([]string, hosts)
 	for i := range hosts {
-		ports, err := freePorts(s.ip(i), 1) // gossip has the next one
+		ports, err := freePorts(s.ip(i), 2) // one for gossip
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,8 @@
 //     how a client locks with it
 //   - site.go: processes, and that none outlives this one
 //   - driven.go: clients as seen from here
-//   - measure.go: the measurements
+//   - contest.go: turns of all systems
+//   - measure.go, pairs.go, hot.go, kill.go: the measurements
 //   - report.go: figures and tables
 package main
 
@@ -70,14 +71,6 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// kind is a kind of measurement.
-type kind struct {
-	name   string // as it is asked for
-	what   string // is its first row
-	places []*placement
-	f      func(*bench) error
-}
-
 // chosen are the kinds that are asked for.
 func chosen(all []kind, names string) (some []kind, err error) {
 	for _, name := range strings.Split(names, ",") {
@@ -106,14 +99,14 @@ func beParent() error {
 		return err
 	}
 	kinds, err := chosen([]kind{
-		{"pairs", whatPairs, []*placement{one, two}, measurePairs},
-		{"hot", whatHot, []*placement{all}, measureHot},
-		{"kill", whatKill, []*placement{all}, measureKill},
+		{name: "pairs", what: whatPairs, places: []*placement{one, two}, start: newPairs},
+		{name: "hot", what: whatHot, places: []*placement{all}, start: newHot},
+		{name: "kill", what: whatKill, places: []*placement{all}, start: newKill, waits: true},
 	}, *what)
 	if err != nil {
 		return err
 	}
-	base, err := makeBase(*parent)
+	base, err := newBase(*parent)
 	if err != nil {
 		return err
 	}
@@ -124,43 +117,39 @@ func beParent() error {
 	go func() {
 		fail(errors.New((<-stop).String()))
 	}()
-	fmt.Fprintf(os.Stderr, "load of the machine before: %s; data in %s\n", load(), base)
-	rows, failed := measureAll(base, match, kinds)
-	fmt.Fprintf(os.Stderr, "load of the machine after: %s\n", load())
+	say("load of the machine before: %s; data in %s", load(), base.dir)
+	rows, failed := measureAll(base.dir, match, kinds)
+	say("load of the machine after: %s", load())
 	if *asJSON {
 		err = printJSON(os.Stdout, rows)
 	} else {
 		err = errors.Join(printSettings(os.Stdout, rows), printText(os.Stdout, rows))
 	}
-	return errors.Join(err, failed, os.RemoveAll(base))
+	return errors.Join(err, failed, base.close())
 }
 
 // measureAll measures what there is. A system that is not there is left out, with a row
 // that says so; so is one that fails, and that is an error too.
 func measureAll(base string, match *regexp.Regexp, kinds []kind) (rows []row, failed error) {
+	var some []*system
 	for _, x := range systems {
 		if !match.MatchString(x.String()) {
 			continue
 		}
 		if err := x.needs(); err != nil {
-			fmt.Fprintf(os.Stderr, "%s is left out: %v\n", x, err)
+			say("%s is left out: %v", x, err)
 			rows = append(rows, row{Name: x.String(), What: "everything", LeftOut: err.Error()})
 			continue
 		}
-		for _, k := range kinds {
-			for _, place := range k.places {
-				if place == nil {
-					continue // there is only one CPU
-				}
-				fmt.Fprintf(os.Stderr, "%s: %s, %s\n", x, k.what, place.name)
-				more, err := measure(base, x, place, k.f)
-				if err != nil {
-					err = fmt.Errorf("%s: %s, %s: %w", x, k.what, place.name, err)
-					failed = errors.Join(failed, err)
-					more = []row{{Name: x.String(), What: k.what, Placement: place.name, LeftOut: err.Error()}}
-				}
-				rows = append(rows, more...)
+		some = append(some, x)
+	}
+	for _, k := range kinds {
+		for _, place := range k.places {
+			if place == nil {
+				continue // there is only one CPU
 			}
+			more, err := contest(base, some, k, place)
+			rows, failed = append(rows, more...), errors.Join(failed, err)
 		}
 	}
 	return rows, failed

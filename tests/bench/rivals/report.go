@@ -26,15 +26,6 @@ type row struct {
 
 func num(v float64) *float64 { return &v }
 
-// row adds a figure to those of the system.
-func (b *bench) row(role role, r row) {
-	r.x, r.Name, r.Placement = b.x, b.x.String(), b.place.name
-	if role.name != "" {
-		r.Name += ", " + role.name
-	}
-	b.rows = append(b.rows, r)
-}
-
 func sum(v []float64) (s float64) {
 	for _, x := range v {
 		s += x
@@ -116,11 +107,11 @@ func printText(w io.Writer, rows []row) error {
 func printSettings(w io.Writer, rows []row) error {
 	var b strings.Builder
 	b.WriteString("Settings\n")
-	var last *system
+	seen := map[*system]bool{nil: true}
 	for _, r := range rows {
-		if r.x != nil && r.x != last {
+		if !seen[r.x] {
 			fmt.Fprintf(&b, "  %-20s %s\n", r.x, r.x.settings)
-			last = r.x
+			seen[r.x] = true
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -83,16 +83,38 @@ func loopback(i int) string {
 	return fmt.Sprintf("127.%d.%d.%d", 100+os.Getpid()>>8%100, os.Getpid()&255, i+1)
 }
 
-// freePorts finds ports that are free now. On an address of one's own nothing but a
-// server takes one, so that they stay so.
+// freePorts finds ports, one after the other, that are free now and that nobody else in
+// this run has been given.
 func freePorts(ip string, n int) (ports []int, err error) {
+	for range portTries {
+		if ports, err = portsFrom(ip, n); err == nil {
+			return ports, nil
+		}
+	}
+	return nil, fmt.Errorf("%d free ports at %s: %w", n, ip, err)
+}
+
+const portTries = 100
+
+// given are the ports that servers have or will have.
+var given = map[int]bool{}
+
+func portsFrom(ip string, n int) (ports []int, err error) {
+	next := 0 // any
 	for range n {
-		l, err := net.Listen("tcp", ip+":0")
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, next))
 		if err != nil {
 			return nil, err
 		}
 		defer func() { _ = l.Close() }() // after all have been found
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		port := l.Addr().(*net.TCPAddr).Port
+		if given[port] {
+			return nil, fmt.Errorf("port %d is given away", port)
+		}
+		ports, next = append(ports, port), port+1
+	}
+	for _, p := range ports {
+		given[p] = true
 	}
 	return ports, nil
 }
@@ -245,26 +267,30 @@ func beJanitor(dir string) error {
 	return again(endBound, func() error { return os.RemoveAll(dir) })
 }
 
-// makeBase makes the directory of the run, which goes with this process however it ends.
-func makeBase(parent string) (dir string, err error) {
-	if dir, err = os.MkdirTemp(parent, "godlm-rivals."); err != nil {
-		return "", err
-	}
-	self, err := os.Executable()
+// base is the directory of the run, which goes with this process however it ends.
+type base struct {
+	dir string
+	// alive is open as long as this process lives: the janitor has the other end.
+	alive *os.File
+}
+
+func newBase(parent string) (*base, error) {
+	dir, err := os.MkdirTemp(parent, "godlm-rivals.")
 	if err != nil {
-		return dir, err
+		return nil, err
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return dir, err
+		return nil, errors.Join(err, os.Remove(dir))
 	}
+	b := &base{dir: dir, alive: w}
 	c := exec.Command(self, "janitor", dir)
 	c.Stdin = r
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // an interrupt from the terminal is not for it
-	err = errors.Join(os.Chmod(dir, 0o755), c.Start(), r.Close())
-	untilTheEnd = w
-	return dir, err
+	if err := errors.Join(os.Chmod(dir, 0o755), c.Start(), r.Close()); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
 }
 
-// untilTheEnd is open as long as this process lives.
-var untilTheEnd *os.File
+func (b *base) close() error { return errors.Join(os.RemoveAll(b.dir), b.alive.Close()) }

@@ -84,6 +84,14 @@ var systems = []*system{
 	{name: "ZooKeeper", nodes: 3, settings: zkSettings, leased: true, needs: needsZooKeeper, start: startZooKeeper, client: goClient("zookeeper")},
 }
 
+// of is the name of a system whose resource is mastered so.
+func (r role) of(x *system) string {
+	if r.name == "" {
+		return x.String()
+	}
+	return x.String() + ", " + r.name
+}
+
 // String is the system's name in tables: with the number of servers.
 func (x *system) String() string {
 	if x.nodes == 1 {
