@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case errors.As(err, &e):
 		if e.err != nil {
-			_, _ = fmt.Fprintln(stderr, "godlm:", e.err) // nobody is left to tell
+			_, _ = fmt.Fprintln(stderr, "godlm:", strings.TrimPrefix(e.err.Error(), "godlm: ")) // nobody is left to tell
 		}
 		return e.status
 	default: // cobra's own are about the command line
@@ -82,7 +83,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.PersistentFlags().StringVar(&o.cluster, "cluster", "", "name of the cluster (default $GODLM_CLUSTER, else \"default\")")
-	root.AddCommand(newAgent(o), newMembers(o), newStatus(o), newEvict(o), newConfig(o), newKey())
+	root.AddCommand(newAgent(o), newMembers(o), newStatus(o), newEvict(o), newConfig(o), newKey(), newLock(o), newGet(o), newSet(o))
 	return root
 }
 
