@@ -66,6 +66,13 @@ func killOnce(b *bench, role role, resource string, n int) ([]float64, error) {
 			d.quit()
 		}
 	}()
+	if role.bystander {
+		d, err := b.client(1)
+		if err != nil {
+			return nil, err
+		}
+		defer d.quit()
+	}
 	for i := range n {
 		if role.keeper {
 			k, err := b.keeper(2, name(i))

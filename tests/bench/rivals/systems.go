@@ -28,11 +28,19 @@ type role struct {
 	name string
 	// keeper: a process that does nothing but have an NL lock, from before the others.
 	keeper bool
+	// bystander: a process that has no lock. Of one host it is the agent, being the first.
+	bystander bool
+	// alone is for one host only: several have agents that stay.
+	alone bool
 }
 
 var (
 	pairRoles = []role{{name: "master is the client"}, {name: "master is another process", keeper: true}}
-	killRoles = []role{{name: "master is the holder"}, {name: "master is another process", keeper: true}}
+	killRoles = []role{
+		{name: "master and agent is the holder", alone: true},
+		{name: "master is the holder", bystander: true},
+		{name: "master is another process", keeper: true},
+	}
 )
 
 var (
@@ -100,12 +108,18 @@ func (x *system) String() string {
 	return fmt.Sprintf("%s, %d nodes", x.name, x.nodes)
 }
 
-// roles are the given ones where there are masters, else one without a name.
-func (x *system) roles(of []role) []role {
+// roles are those of the given ones that apply, or one without a name where there are no
+// masters.
+func (x *system) roles(of []role) (some []role) {
 	if !x.mastered {
 		return []role{{}}
 	}
-	return of
+	for _, r := range of {
+		if !r.alone || x.nodes == 1 {
+			some = append(some, r)
+		}
+	}
+	return some
 }
 
 // goClient is a client of client.go.
