@@ -134,6 +134,7 @@ type tree struct {
 	held    bool                  // the master has said that it holds the tree
 	lost    bool                  // in Agent.lost
 	placing proto.ProcID          // being installed there
+	moving  bool                  // it comes from its master, which lived when this began
 	next    uint64                // assignment of that installation
 	refused map[proto.ProcID]bool // they have no room for it
 	asking  []asker
@@ -270,11 +271,13 @@ func (a *Agent) Connected(p proto.ProcID) {
 	a.sendView(p)
 	a.checkKept(p)
 	a.ordersAgain(p)
-	for _, t := range a.dir.loose {
+	unplaced := map[proto.Digest]*tree{}
+	for d, t := range a.dir.loose {
 		if t.placing == p {
-			t.placing = 0 // the image may be lost with the agent of its host
+			unplaced[d] = t // the image may be lost with the agent of its host
 		}
 	}
+	a.unplaced(unplaced)
 	for _, t := range a.dir.loose {
 		if t.placing == 0 && !a.live[t.master] && !t.lost && !t.refused[p] {
 			a.reportAgain()
@@ -284,10 +287,14 @@ func (a *Agent) Connected(p proto.ProcID) {
 }
 
 func (a *Agent) sendView(p proto.ProcID) {
-	a.send(p, proto.Msg{
+	m := proto.Msg{
 		Kind: proto.KView, View: a.view, Procs: a.Live(), Groups: sorted(a.groups), Number: a.number,
 		Obits: a.obits.since(p, a.view),
-	})
+	}
+	if a.opening.is {
+		m.Flags = proto.DirectoryLost
+	}
+	a.send(p, m)
 }
 
 // Dead says that a process is proven to have ended; World has its journal.
@@ -306,6 +313,7 @@ const (
 // Died says that processes have ended, all at once.
 func (a *Agent) Died(list []proto.ProcID, journals Journals) {
 	any := false
+	unplaced := map[proto.Digest]*tree{}
 	for _, p := range list {
 		if journals == JournalLost {
 			delete(a.coming, p)
@@ -329,10 +337,10 @@ func (a *Agent) Died(list []proto.ProcID, journals Journals) {
 			}
 		}
 		a.dir.loosenAll(p)
-		for _, t := range a.dir.loose {
+		for d, t := range a.dir.loose {
 			t.asking = slices.DeleteFunc(t.asking, func(q asker) bool { return q.proc == p })
 			if t.placing == p {
-				t.placing = 0
+				unplaced[d] = t
 			}
 		}
 	}
@@ -348,6 +356,7 @@ func (a *Agent) Died(list []proto.ProcID, journals Journals) {
 	for _, x := range sorted(a.connected) {
 		a.sendView(x)
 	}
+	a.unplaced(unplaced)
 	a.startRecovery()
 	for _, p := range list {
 		a.deadInDomains(p)
@@ -485,6 +494,10 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 		}
 	case proto.KInstalled:
 		a.installed(p, m)
+	case proto.KMove:
+		a.move(p, m)
+	case proto.KStay:
+		a.stay(p, m)
 	case proto.KKeep:
 		a.keep(p, m)
 	case proto.KUnkeep:
@@ -506,7 +519,7 @@ func (a *Agent) lookup(q asker) {
 		a.answer(q, 0, 0)
 	case !known:
 		a.appoint(d, q)
-	case !a.live[t.master]:
+	case !a.live[t.master] || t.placing == q.proc:
 		l := a.dir.loosen(d)
 		l.asking = append(l.asking, q)
 	case t.master == q.proc && !t.held:
@@ -573,9 +586,11 @@ func (a *Agent) dropped(p proto.ProcID, m *proto.Msg) {
 	t, known := a.dir.of(d)
 	switch {
 	case !known:
+	case t.placing == p && t.next == m.Assign && a.live[t.master]:
+		a.giveBack(a.dir.loosen(d))
 	case t.placing == p && t.next == m.Assign:
 		l := a.dir.loosen(d)
-		l.placing = 0
+		l.placing, l.moving = 0, false
 		if l.refused == nil {
 			l.refused = map[proto.ProcID]bool{}
 		}
@@ -615,14 +630,22 @@ func (a *Agent) reportAgain() {
 // installed: the new master holds the tree and its journal; it may serve.
 func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 	d := m.Root.Digest()
+	if a.opening.is && m.Flags&proto.Arriving != 0 {
+		// Nobody can tell whether the agent before had named it.
+		a.send(p, proto.Msg{Kind: proto.KDiscard, Root: m.Root, Assign: m.Assign})
+		return
+	}
 	if a.opening.is {
 		a.mastered(p, m)
 		a.opening.installed[d] = &proto.Msg{Root: m.Root, Assign: m.Assign}
 		return
 	}
 	t := a.dir.loosen(d)
+	var former proto.ProcID
+	var before uint64
 	switch {
 	case t != nil && t.placing == p && t.next == m.Assign:
+		former, before = t.master, t.assign
 		if a.world.Put(Entry{d, p, m.Assign}) != nil {
 			// Else the entry exists, so that it is replaced in place and needs no room.
 			if t.master == 0 {
@@ -644,15 +667,8 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 	t.held = true
 	defer a.serveDomains()
 	a.send(p, proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign})
-	asking := t.asking
-	t.asking = nil
-	for _, q := range asking {
-		if q.proc == p {
-			a.answer(q, t.master, t.assign)
-		} else {
-			a.lookup(q)
-		}
-	}
+	a.handedOver(t, former, before)
+	a.serve(t)
 	a.settle(t)
 	a.forgetDead()
 }

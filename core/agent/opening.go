@@ -47,6 +47,8 @@ func (o *opening) hold(from proto.ProcID, m *proto.Msg) bool {
 	switch m.Kind {
 	case proto.KReport, proto.KReportEnd, proto.KMastered, proto.KInstalled:
 		return false
+	case proto.KMove, proto.KStay:
+		return true // who said it will hear that nobody knows where its tree is
 	case proto.KKeep:
 		if m.Number == 0 { // it was noted before
 			return false

@@ -170,6 +170,9 @@ func (a *Agent) serveDomains() {
 	r := &a.recovery
 	for _, digest := range inOrder(r.domains) {
 		d := r.domains[digest]
+		if d == nil {
+			continue // a round that ended at once has served and forgotten it
+		}
 		for d.round == nil && len(d.asked) > 0 && len(r.unheard) == 0 && a.settled(digest) {
 			q := d.asked[0]
 			d.asked = d.asked[1:]

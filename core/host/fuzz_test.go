@@ -301,8 +301,10 @@ func (w *someWorld) msg(first, last proto.Kind) *proto.Msg {
 	m.Assign = pick(d, 0, 1, w.view()+1, w.view(), 1<<64-1)
 	m.Hint, m.Op, m.Status = uint64(d.n(3)), uint32(d.n(3)), int32(d.n(5))
 	switch m.Kind {
+	case proto.KMove:
+		m.Image = &proto.Image{Root: m.Root, Resources: []proto.ImageResource{{Parent: -1}}}
 	case proto.KForward:
-		m.Data = proto.Append(nil, w.msg(proto.KLookup, proto.KMastered))
+		m.Data = proto.Append(nil, w.msg(proto.KLookup, proto.KStay))
 	case proto.KDeliver:
 		m.Data = proto.Append(nil, w.msg(proto.KView, proto.KMaster))
 	case proto.KRoster, proto.KView:
@@ -349,7 +351,7 @@ func (w *someWorld) hear(from proto.HostID, b []byte) {
 // answer has a process here answer the agent, or say something else.
 func (w *someWorld) answer() {
 	if len(w.asked) == 0 || w.dice.n(4) == 0 {
-		w.h.FromProcess(w.proc(), w.msg(proto.KLookup, proto.KMastered))
+		w.h.FromProcess(w.proc(), w.msg(proto.KLookup, proto.KStay))
 		return
 	}
 	m := w.asked[0]
@@ -358,7 +360,7 @@ func (w *someWorld) answer() {
 	case proto.KView:
 		w.h.FromProcess(m.Proc, &proto.Msg{Kind: proto.KReportEnd, View: m.View, Number: m.Number})
 	case proto.KInstall:
-		w.h.FromProcess(m.Proc, &proto.Msg{Kind: proto.KInstalled, Root: m.Image.Root, Assign: m.Image.Assign})
+		w.h.FromProcess(m.Proc, &proto.Msg{Kind: proto.KInstalled, Root: m.Image.Root, Assign: m.Image.Assign, Flags: uint32(w.dice.n(2))})
 	}
 }
 

@@ -160,11 +160,13 @@ func (p *Process) Delivered(id proto.LockID) {
 
 // fromMaster takes a master's answer.
 func (p *Process) fromMaster(from proto.ProcID, m *proto.Msg) {
-	if m.Kind == proto.KNotMaster {
+	switch m.Kind {
+	case proto.KNotMaster:
 		p.notMaster(m)
 		return
-	}
-	switch m.Kind {
+	case proto.KHeir:
+		p.heir(from, m)
+		return
 	case proto.KInfo:
 		p.queryAnswered(m)
 		return
@@ -210,14 +212,20 @@ func (p *Process) fromMaster(from proto.ProcID, m *proto.Msg) {
 
 // trusts reports whether a message is from the tree's master. A newer assignment
 // than the known one shows that the tree has a new master, who has all that this
-// process reported.
+// process reported; one that is installed here has come too late then.
 func (r *root) trusts(from proto.ProcID, assign uint64) bool {
 	switch {
 	case r.where == remote && r.assign == assign && r.master == from:
+		r.sure = true
 		return true
-	case assign > r.assign && (r.where == remote || r.where == orphan):
+	case assign > r.assign && (r.where == remote || r.where == orphan || r.where == installing):
 		r.asked = lookupNone
 		r.becomeRemote(from, assign)
+		r.sure = true
+		return true
+	case assign > r.assign && r.where == moving: // before the agent's word
+		r.movedTo(from, assign)
+		r.sure = true
 		return true
 	}
 	return false

@@ -122,6 +122,9 @@ func (p *Process) Tick() {
 				next = w.next
 			}
 		}
+		if at := s.overdue(now); at != 0 && (next == 0 || at < next) {
+			next = at
+		}
 		s.mu.Unlock()
 	}
 	if next != 0 {

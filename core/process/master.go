@@ -20,6 +20,9 @@ func (p *Process) FromPeer(from proto.ProcID, role proto.Role, m *proto.Msg) {
 	case proto.KBlame, proto.KWaits:
 		p.question(from, m)
 		return
+	case proto.KHeirKnown:
+		p.heirKnown(from, m)
+		return
 	case proto.KVictim:
 		p.refuseVictim(&request{proc: m.Proc, Wait: proto.Wait{Lock: m.Lock, Op: m.Op, Root: m.Root, Assign: m.Assign}})
 		return
@@ -29,7 +32,7 @@ func (p *Process) FromPeer(from proto.ProcID, role proto.Role, m *proto.Msg) {
 	defer s.mu.Unlock()
 	r := s.roots[m.Root]
 	switch {
-	case r == nil || r.where != local && r.asked == lookupNone && r.where != installing && r.where != keeping:
+	case r == nil || r.where != local && r.asked == lookupNone && r.where != installing && r.where != keeping && r.where != moving:
 		s.refuseRoot(from, m, true)
 	case r.where != local:
 		if m.Assign < r.assign {
@@ -43,11 +46,15 @@ func (p *Process) FromPeer(from proto.ProcID, role proto.Role, m *proto.Msg) {
 }
 
 // refuseRoot answers that this process does not master the root. givenUp: nor
-// will it under that assignment, so that the directory may forget it.
+// will it under that assignment, so that the directory may forget it. Who does, or under
+// which assignment this process does, is told too if it is known here.
 func (s *shard) refuseRoot(to proto.ProcID, m *proto.Msg, givenUp bool) {
 	key, assign := m.Root, m.Assign
 	a := s.compose(proto.KNotMaster)
-	a.Root, a.Assign = key, assign
+	a.Root, a.Assign, a.Proc, a.Number = key, assign, 0, 0
+	if r := s.roots[key]; r != nil && (r.where == remote || r.where == local) {
+		a.Proc, a.Number = r.master, r.assign
+	}
 	if givenUp {
 		a.Flags = proto.GivenUp
 	}
@@ -65,7 +72,7 @@ func (r *root) fromOwner(from proto.ProcID, m *proto.Msg) {
 		// An idle tree goes to whoever asks next (design §5). The agent must learn
 		// of it before a lookup of ours comes; the one who asks tells it too.
 		s.sendDrop(r, r.assign)
-		r.where, r.tree, r.foreign = unknown, nil, foreign{}
+		r.where, r.tree, r.foreign, r.use = unknown, nil, foreign{}, nil
 		if r.quiet() {
 			s.drop(r)
 		}
@@ -84,6 +91,7 @@ func (r *root) fromOwner(from proto.ProcID, m *proto.Msg) {
 		r.foreignCancel(from, m)
 	case proto.KQuery:
 		r.foreignQuery(from, m)
+		return
 	}
 }
 
@@ -168,6 +176,7 @@ func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
 		s.freeForeign(t)
 		r.sendRefused(from, m, st)
 	}
+	r.usedBy(from, m)
 }
 
 func (r *root) foreignConvert(from proto.ProcID, m *proto.Msg) {
@@ -195,12 +204,14 @@ func (r *root) foreignConvert(from proto.ProcID, m *proto.Msg) {
 	default:
 		r.sendRefused(from, m, st)
 	}
+	r.usedBy(from, m)
 }
 
 func (r *root) foreignUnlock(from proto.ProcID, m *proto.Msg) {
 	id, op := m.Lock, m.Op
 	// An unknown lock has been unlocked by this very request before.
-	if t := r.foreign.of(from, id); t != nil {
+	t := r.foreign.of(from, id)
+	if t != nil {
 		r.foreign.remove(t)
 		r.tree.Unlock(t, dlm.Flags(m.Flags), &m.Value)
 		r.shard.freeForeign(t)
@@ -208,6 +219,9 @@ func (r *root) foreignUnlock(from proto.ProcID, m *proto.Msg) {
 	a := r.answer(proto.KUnlocked, id, op)
 	a.Flags = m.Flags & uint32(dlm.Unawaited) // for World; it does not travel
 	r.reply(from, a)
+	if t != nil {
+		r.usedBy(from, m)
+	}
 }
 
 func (r *root) foreignCancel(from proto.ProcID, m *proto.Msg) {

@@ -36,6 +36,9 @@ type Process struct {
 	guest    bool
 	firstSeq uint32
 	resumed  []proto.Root // of a guest: see Resumed
+	// moveAfter and moveWait: see SetMoving.
+	moveAfter uint32
+	moveWait  int64
 
 	members members
 }
@@ -73,6 +76,7 @@ type shard struct {
 	lastQ   uint32
 	lookups uint64    // numbers them
 	waits   []waitRef // requests that wait, and some that no longer do
+	moving  []*root   // on their way to another master, and some that no longer are
 	msg     proto.Msg // scratch for messages to send
 	done    Completion
 	notice  Notice
@@ -146,7 +150,7 @@ func (s *shard) wait(l *lock, arrival uint64) {
 
 // New makes a process that has yet to join.
 func New(w World, j Journal) *Process {
-	p := &Process{world: w, journal: j}
+	p := &Process{world: w, journal: j, moveAfter: MoveAfter, moveWait: MoveWait}
 	p.hunt.patience = DeadlockWait
 	p.members.live = map[proto.ProcID]bool{}
 	p.members.peers = map[proto.ProcID]bool{}

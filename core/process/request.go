@@ -151,6 +151,9 @@ func (s *shard) begin(l *lock, res *Result) {
 // inline decides a request on a tree mastered here. The caller's answer is put
 // together before others hear of what it does to them.
 func (s *shard) inline(l *lock, res *Result) {
+	if u := l.root.use; u != nil {
+		u.mine()
+	}
 	st := l.root.decide(l)
 	switch {
 	case st == dlm.Unkept:
@@ -252,9 +255,10 @@ func (p *Process) Unlock(q *UnlockRequest, res *Result) {
 }
 
 // certain reports whether it can be said now how l's unlock ends and what others will see
-// of it. A value that is written must be with the master, whoever that is by then.
+// of it. A value that is written must be with the master, whoever that is by then; and one
+// whose tree is about to move may not decide any more when it comes.
 func (s *shard) certain(l *lock) bool {
-	return s.p.prompt != nil && l.root.where == remote && l.parent == nil &&
+	return s.p.prompt != nil && l.root.where == remote && l.root.heir == 0 && l.parent == nil &&
 		(l.unlock.flags&uint32(dlm.ValB|dlm.InvValBlk) == 0 || !mode.Writer(l.granted)) &&
 		l.ask.kind == proto.PendingNothing && !l.cancel.active && len(l.cancels) == 0 && s.p.prompt(l.root.master)
 }

@@ -19,6 +19,7 @@ const (
 	remote                  // mastered by root.master
 	orphan                  // its master died; reported, and looked up again
 	keeping                 // mastered here; nothing is decided until the agent has noted r.keep
+	moving                  // mastered here; nothing is decided until the agent says whether it went to r.heir
 )
 
 // lookupKind tells which lookup is under way.
@@ -50,6 +51,11 @@ type root struct {
 	keepOp   uint64       // number of that question
 	keep     *proto.Kept  // see keeping
 	noKeep   proto.Digest // the agent could not note this one
+	use      *usage       // of a tree mastered here that others use
+	heir     proto.ProcID // the tree may have gone there; 0: no
+	sure     bool         // the master has spoken under this assignment
+	arriving bool         // installing: the tree comes from its living master
+	deadline int64        // moving: when to ask for it back
 	next     *root
 	prev     *root
 }
@@ -134,9 +140,12 @@ func (s *shard) compose(k proto.Kind) *proto.Msg {
 	return &s.msg
 }
 
+// pauses reports whether the tree is here and nothing is decided for now.
+func (r *root) pauses() bool { return r.where == keeping || r.where == moving }
+
 // find asks the directory for the root's master.
 func (r *root) find(kind lookupKind) {
-	if r.asked >= kind || r.where == keeping {
+	if r.asked >= kind || r.pauses() {
 		return
 	}
 	r.asked = kind
@@ -164,7 +173,7 @@ func (r *root) nextOp() uint64 {
 // becomeLocal makes this process the master of a new, empty tree.
 func (r *root) becomeLocal(assign uint64) {
 	s := r.shard
-	r.where, r.master, r.assign = local, s.p.me, assign
+	r.where, r.master, r.assign, r.heir = local, s.p.me, assign, 0
 	r.tree = tree.New(&r.key, assign, s.p.me, r, s.p.journal)
 	r.resume()
 }
@@ -172,7 +181,7 @@ func (r *root) becomeLocal(assign uint64) {
 // becomeRemote notes the master and repeats to it what it has not answered.
 func (r *root) becomeRemote(master proto.ProcID, assign uint64) {
 	r.abandonTree()
-	r.where, r.master, r.assign = remote, master, assign
+	r.where, r.master, r.assign, r.heir, r.sure = remote, master, assign, 0, false
 	r.resume()
 }
 
@@ -185,7 +194,7 @@ func (r *root) abandonTree() {
 	for l := r.own.head; l != nil; l = l.next {
 		l.Lock = tree.Lock{ID: l.ID, Owner: l.Owner, Party: l.Party}
 	}
-	r.tree, r.foreign = nil, foreign{}
+	r.tree, r.foreign, r.use = nil, foreign{}, nil
 }
 
 // resume carries out every unanswered own request, in the order in which they
@@ -199,7 +208,7 @@ func (r *root) resume() {
 	held := r.held
 	r.held = nil
 	others := func(until int64) {
-		for len(held) > 0 && held[0].at <= until && r.where != keeping {
+		for len(held) > 0 && held[0].at <= until && !r.pauses() {
 			if r.shard.p.alive(held[0].from) {
 				r.fromOwner(held[0].from, &held[0].msg)
 			}
@@ -230,7 +239,7 @@ func (r *root) resume() {
 			others(l.ask.made - 1)
 		}
 		switch {
-		case r.where == keeping:
+		case r.pauses():
 		case l == nil:
 		case l.unlock.active:
 			// Once it is done the request and its cancel are answered too.
@@ -254,7 +263,7 @@ func (r *root) resume() {
 	if r.where == remote && r.ownCount > 0 && !carried {
 		r.greet()
 	}
-	if r.where != keeping {
+	if !r.pauses() {
 		queries := r.queries
 		r.queries = nil
 		for _, q := range queries {

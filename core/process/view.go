@@ -55,6 +55,10 @@ func (p *Process) FromAgent(m *proto.Msg) {
 		if r := s.roots[key]; r != nil && r.where == installing && r.assign == m.Assign {
 			r.activate()
 		}
+	case proto.KMoved:
+		if r := s.roots[key]; r != nil {
+			r.moved(m)
+		}
 	case proto.KDiscard:
 		if r := s.roots[key]; r != nil && r.where == installing && r.assign == m.Assign {
 			r.discard()
@@ -79,8 +83,10 @@ func (r *root) masterKnown(m *proto.Msg) {
 	case master == 0:
 		r.asked = lookupNone
 		r.nobody()
-	case r.where == local:
+	case r.where == local || r.where == moving:
 		r.asked = lookupNone
+	case r.where == installing && assign < r.assign:
+		return // the installed tree is newer
 	case master == s.p.me && r.where == installing:
 		r.asked = lookupNone
 		if assign == r.assign {
@@ -115,10 +121,15 @@ func (r *root) nobody() {
 		}
 		l = next
 	}
+	r.refuseHeld(true)
+}
+
+// refuseHeld sends everybody who waits for the tree elsewhere.
+func (r *root) refuseHeld(givenUp bool) {
 	held := r.held
 	r.held = nil
 	for i := range held {
-		r.shard.refuseRoot(held[i].from, &held[i].msg, true)
+		r.shard.refuseRoot(held[i].from, &held[i].msg, givenUp)
 	}
 }
 
@@ -128,14 +139,35 @@ func (p *Process) notMaster(m *proto.Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.roots[m.Root]
-	if r == nil || r.where != remote || r.assign != m.Assign {
+	if r == nil || r.where != remote && r.where != orphan {
+		return
+	}
+	if m.Number > r.assign && m.Proc != p.me && p.alive(m.Proc) {
+		r.asked = lookupNone
+		r.becomeRemote(m.Proc, m.Number)
+		return
+	}
+	if r.where != remote || r.assign != m.Assign {
 		return
 	}
 	r.where = unknown
+	if r.ownCount > 0 {
+		r.where = orphan // reported if the tree turns out to be lost
+	}
 	if m.Flags&proto.GivenUp != 0 {
 		r.givenUp = m.Assign
 	}
 	r.lookAgain()
+}
+
+// heir: the tree is going to move.
+func (p *Process) heir(from proto.ProcID, m *proto.Msg) {
+	s := p.shardOf(&m.Root)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.roots[m.Root]; r != nil {
+		r.heirOf(from, m)
+	}
 }
 
 // lookAgain looks the master up if anything here needs it.
@@ -164,7 +196,7 @@ func (p *Process) view(m *proto.Msg) {
 	mem.view = m.View
 	mem.views++
 	mem.remember(m.Obits)
-	anew := mem.directory != m.Number
+	anew, lost := mem.directory != m.Number, m.Flags&proto.DirectoryLost != 0
 	mem.directory = m.Number
 	clear(mem.live)
 	for _, x := range m.Procs {
@@ -184,6 +216,9 @@ func (p *Process) view(m *proto.Msg) {
 		for r := s.order.head; r != nil; {
 			next := r.next
 			if anew {
+				if lost {
+					r.transitLost(view)
+				}
 				r.introduce(view)
 			}
 			r.afterView(view)
@@ -220,6 +255,9 @@ func (r *root) introduce(view uint64) {
 func (r *root) sendInstalled() {
 	m := r.shard.compose(proto.KInstalled)
 	m.Root, m.Assign = r.key, r.assign
+	if r.arriving {
+		m.Flags = proto.Arriving
+	}
 	r.shard.p.world.SendAgent(m)
 }
 
@@ -228,6 +266,7 @@ func (r *root) afterView(view uint64) {
 	switch {
 	case r.where == local:
 		r.dropDead()
+		r.tryMove()
 		return
 	case r.where == remote && !s.p.alive(r.master):
 		r.where = orphan
@@ -238,6 +277,9 @@ func (r *root) afterView(view uint64) {
 			}
 			return
 		}
+	case r.inDoubt():
+		r.report(view)
+		return
 	case r.where != orphan && r.where != installing:
 		return
 	}
@@ -285,7 +327,7 @@ func (r *root) install(im *proto.Image) {
 		return
 	}
 	r.abandonTree()
-	r.where, r.master, r.assign = installing, s.p.me, im.Assign
+	r.where, r.master, r.assign, r.heir, r.arriving = installing, s.p.me, im.Assign, 0, im.Why == proto.OriginMoved
 	for i := range im.Locks {
 		if o := im.Locks[i].Owner; o != s.p.me && o != proto.Keeper {
 			if err := s.p.notePeer(o); err != nil {
@@ -329,11 +371,7 @@ func (r *root) discard() {
 	if r.ownCount == 0 {
 		r.where = unknown
 	}
-	held := r.held
-	r.held = nil
-	for i := range held {
-		r.shard.refuseRoot(held[i].from, &held[i].msg, true)
-	}
+	r.refuseHeld(true)
 	r.lookAgain()
 	if r.quiet() && r.where == unknown {
 		r.shard.drop(r)
@@ -343,7 +381,7 @@ func (r *root) discard() {
 // activate starts to serve an installed tree.
 func (r *root) activate() {
 	s := r.shard
-	r.where = local
+	r.where, r.arriving = local, false
 	r.asked = lookupNone
 	r.dropDead()
 	r.tree.Activate()
@@ -387,6 +425,9 @@ func (p *Process) askAgain() {
 			}
 			if r.where == keeping {
 				r.sendKeep()
+			}
+			if r.where == moving {
+				r.sendMove()
 			}
 			if r.asked != lookupNone {
 				r.sendLookup()

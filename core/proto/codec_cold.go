@@ -11,9 +11,21 @@ func appendCold(b []byte, m *Msg) []byte {
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
 		b = appendUint(b, uint64(m.Flags))
-	case KDrop, KInstalled, KActivate, KDiscard:
+		b = appendUint(b, uint64(m.Proc))
+		b = appendUint(b, m.Number)
+	case KDrop, KInstalled, KActivate, KDiscard, KStay:
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
+		if m.Kind == KInstalled {
+			b = appendUint(b, uint64(m.Flags))
+		}
+	case KHeir, KHeirKnown, KMoved:
+		b = appendUint(b, m.Assign)
+		b = appendRoot(b, &m.Root)
+		b = appendUint(b, uint64(m.Proc))
+		if m.Kind == KMoved {
+			b = appendUint(b, m.Number)
+		}
 	case KKeep, KUnkeep, KKept:
 		b = appendRoot(b, &m.Root)
 		b = appendArray(b, len(m.Path))
@@ -115,6 +127,7 @@ func appendCold(b []byte, m *Msg) []byte {
 			b = appendUint(b, uint64(p))
 		}
 		b = appendUint(b, m.Number)
+		b = appendUint(b, uint64(m.Flags))
 		b = appendFields(b, m.obits)
 	case KMaster:
 		b = appendRoot(b, &m.Root)
@@ -122,6 +135,10 @@ func appendCold(b []byte, m *Msg) []byte {
 		b = appendUint(b, m.Assign)
 		b = appendUint(b, m.Number)
 	case KInstall:
+		b = appendImage(b, m.Image)
+	case KMove:
+		b = appendUint(b, m.Assign)
+		b = appendUint(b, uint64(m.Proc))
 		b = appendImage(b, m.Image)
 	case KReject:
 		b = appendText(b, m.Text)
@@ -169,9 +186,21 @@ func (d *decoder) cold(m *Msg) {
 		m.Assign = d.u64()
 		d.root(&m.Root)
 		m.Flags = d.u32()
-	case KDrop, KInstalled, KActivate, KDiscard:
+		m.Proc = ProcID(d.u64())
+		m.Number = d.u64()
+	case KDrop, KInstalled, KActivate, KDiscard, KStay:
 		m.Assign = d.u64()
 		d.root(&m.Root)
+		if m.Kind == KInstalled {
+			m.Flags = d.u32()
+		}
+	case KHeir, KHeirKnown, KMoved:
+		m.Assign = d.u64()
+		d.root(&m.Root)
+		m.Proc = ProcID(d.u64())
+		if m.Kind == KMoved {
+			m.Number = d.u64()
+		}
 	case KKeep, KUnkeep, KKept:
 		d.root(&m.Root)
 		m.Path = m.Path[:0]
@@ -275,6 +304,7 @@ func (d *decoder) cold(m *Msg) {
 			m.Groups = append(m.Groups, ProcID(d.u64()))
 		}
 		m.Number = d.u64()
+		m.Flags = d.u32()
 		d.fields(m.obits)
 	case KMaster:
 		d.root(&m.Root)
@@ -282,6 +312,10 @@ func (d *decoder) cold(m *Msg) {
 		m.Assign = d.u64()
 		m.Number = d.u64()
 	case KInstall:
+		m.Image = d.image()
+	case KMove:
+		m.Assign = d.u64()
+		m.Proc = ProcID(d.u64())
 		m.Image = d.image()
 	case KReject:
 		m.Text = d.text()
@@ -470,7 +504,7 @@ func appendImage(b []byte, im *Image) []byte {
 	b = appendArray(b, len(im.Resources))
 	for i := range im.Resources {
 		r := &im.Resources[i]
-		b = append(b, 0x98)
+		b = append(b, 0x99)
 		b = appendUint(b, uint64(r.Parent+1))
 		b = appendBin(b, r.Name.Bytes())
 		b = appendBin(b, r.Digest[:])
@@ -478,6 +512,7 @@ func appendImage(b []byte, im *Image) []byte {
 		b = appendDomain(b, r.Domain)
 		b = appendBool(b, r.Doubted)
 		b = appendFields(b, r.Cause.code)
+		b = appendUint(b, uint64(r.Writes))
 	}
 	b = appendArray(b, len(im.Locks))
 	for i := range im.Locks {
@@ -506,7 +541,7 @@ func (d *decoder) image() *Image {
 	im.From = ProcID(d.u64())
 	for n := d.list(resourceLeast); n > 0 && d.err == nil; n-- {
 		var r ImageResource
-		d.tuple(8)
+		d.tuple(9)
 		r.Parent = int32(d.uint(1<<30)) - 1
 		d.name(&r.Name, true)
 		d.fixed(r.Digest[:])
@@ -514,6 +549,7 @@ func (d *decoder) image() *Image {
 		r.Domain = d.domain()
 		r.Doubted = d.bool()
 		d.fields(r.Cause.code)
+		r.Writes = d.u32()
 		im.Resources = append(im.Resources, r)
 	}
 	for n := d.list(lockLeast); n > 0 && d.err == nil; n-- {

@@ -87,8 +87,14 @@ func fieldsOf(m *Msg) ([]any, bool) {
 	case KBlocking:
 		return []any{m.Assign, uint64(m.Lock), uint64(m.Mode), m.Hint}, true
 	case KNotMaster:
+		return []any{m.Assign, root, uint64(m.Flags), uint64(m.Proc), m.Number}, true
+	case KInstalled:
 		return []any{m.Assign, root, uint64(m.Flags)}, true
-	case KDrop, KInstalled, KActivate, KDiscard:
+	case KHeir, KHeirKnown:
+		return []any{m.Assign, root, uint64(m.Proc)}, true
+	case KMoved:
+		return []any{m.Assign, root, uint64(m.Proc), m.Number}, true
+	case KDrop, KActivate, KDiscard, KStay:
 		return []any{m.Assign, root}, true
 	case KLookup:
 		return []any{root, uint64(m.Flags), m.Assign, m.Number}, true

@@ -38,8 +38,9 @@ func before() map[string][]byte {
 		"report element": append(head(KReport, append([]byte{1}, root...)...), 0x91),
 		"view":           head(KView, 1),
 		"image":          head(KInstall),
-		"resources":      append(head(KInstall, root...), 1, 1),
-		"locks":          append(head(KInstall, root...), 1, 1, 0x90),
+		"resources":      append(head(KInstall, root...), 1, 1, 0xc2),
+		"locks":          append(head(KInstall, root...), 1, 1, 0xc2, 0x90),
+		"moving image":   head(KMove, 1, 1),
 		"block":          head(KGranted, 1, 1, 1, 1, 1, 1),
 	}
 }

@@ -62,7 +62,7 @@ func random(r *rand.Rand, k Kind) *Msg {
 		m.Procs = append(m.Procs, ProcID(num()))
 		m.Locks = append(m.Locks, LockReport{LockID(num()), LockID(num() | 1), name(), md(), md(), uint32(num()), uint32(num()),
 			num(), num(), int64(num()), uint32(num()), PendingKind(r.IntN(4)), value(), block(), party(), domain()})
-		im.Resources = append(im.Resources, ImageResource{int32(r.IntN(100)) - 1, name(), block(), Digest{1, byte(num())}, domain(), r.IntN(2) == 0, cause()})
+		im.Resources = append(im.Resources, ImageResource{int32(r.IntN(100)) - 1, name(), block(), Digest{1, byte(num())}, domain(), r.IntN(2) == 0, cause(), uint32(num())})
 		m.Path = append(m.Path, name())
 		im.Locks = append(im.Locks, ImageLock{int32(r.IntN(100)), ProcID(num()), LockID(num()), md(), md(), uint32(num()), uint32(num()), num(), num(), uint32(num()), party()})
 		m.Obstacles = append(m.Obstacles, Obstacle{ProcID(num()), LockID(num()), uint32(num()), party(), md(), r.IntN(2) == 0})

@@ -18,14 +18,15 @@ type Kind uint8
 
 // Owner to master.
 const (
-	KRequest Kind = 1 + iota // Assign Root Lock Parent Name Mode Flags Hint Op Party Made Domain
-	KConvert                 // Assign Root Lock Mode Flags Hint Made Op Value, Party: the lock's from now on (process 0: as it was)
-	KUnlock                  // Assign Root Lock Flags Op Value
-	KCancel                  // Assign Root Lock Flags Op
-	KQuery                   // Assign Root Parent Name Op
-	KBlame                   // Assign Root Proc Lock Op Search: what is that request waiting for?
-	KWaits                   // Party Search: what does that party wait for, in your process?
-	KVictim                  // Assign Root Proc Lock Op: refuse it, it would wait for ever
+	KRequest   Kind = 1 + iota // Assign Root Lock Parent Name Mode Flags Hint Op Party Made Domain
+	KConvert                   // Assign Root Lock Mode Flags Hint Made Op Value, Party: the lock's from now on (process 0: as it was)
+	KUnlock                    // Assign Root Lock Flags Op Value
+	KCancel                    // Assign Root Lock Flags Op
+	KQuery                     // Assign Root Parent Name Op
+	KBlame                     // Assign Root Proc Lock Op Search: what is that request waiting for?
+	KWaits                     // Party Search: what does that party wait for, in your process?
+	KVictim                    // Assign Root Proc Lock Op: refuse it, it would wait for ever
+	KHeirKnown                 // Assign Root Proc: the answer to KHeir
 )
 
 // Master to owner.
@@ -36,7 +37,8 @@ const (
 	KUnlocked                   // Assign Lock Op
 	KCancelled                  // Assign Lock Op Status
 	KBlocking                   // Assign Lock Mode Hint
-	KNotMaster                  // Assign Root, Flags: GivenUp
+	KNotMaster                  // Assign Root, Flags: GivenUp, Proc Number: who is, and its assignment, if the sender knows
+	KHeir                       // Assign Root Proc: the tree is going to move there
 	KInfo                       // Op Info
 	KBlamed                     // Assign Proc Lock Op Search Obstacles
 	KWaiting                    // Party Search Waits
@@ -49,24 +51,27 @@ const (
 	KDrop                       // Root Assign
 	KReport                     // View Root Locks
 	KReportEnd                  // View Number (of the KView)
-	KInstalled                  // Root Assign
+	KInstalled                  // Root Assign, Flags: Arriving
 	KKeep                       // Root Path Domain Number: remember a persistent resource
 	KUnkeep                     // Root Path: forget it
 	KDomain                     // Hint (a token) Flags (what) Text (name) Number
 	KRoundDone                  // Domain Number Op (resources that are not valid and not of the collection)
 	KGroup                      // Call: about a group lock container
 	KMastered                   // View Root Assign: a tree is mastered here, to an agent that does not know
+	KMove                       // Assign Proc Image: the sender's tree is to move there
+	KStay                       // Root Assign: it is to stay, if it has not moved yet
 	KWhere                      // Proc: on which host is it?
 )
 
 // Agent to process.
 const (
 	KWelcome       Kind = 48 + iota // Proc View Number (birth of the host)
-	KView                           // View Procs Groups Number: of the directory; with another one all is told anew; Obits: of who has died lately
+	KView                           // View Procs Groups Number: of the directory; with another one all is told anew; Flags: DirectoryLost; Obits: of who has died lately
 	KMaster                         // Root Proc Assign, Number: of the KLookup; Proc 0: nobody masters it
 	KInstall                        // Image
 	KActivate                       // Root Assign
 	KDiscard                        // Root Assign: the installed tree has come too late
+	KMoved                          // Root Assign (the receiver's) Proc Number: who masters the tree now, under which assignment; perhaps the receiver
 	KKept                           // Root Path Domain Number Status, Flags: DomainInvalid; Number 0: is it there?
 	KDomainDone                     // Hint (the token) Status Number
 	KRound                          // Domain Number Flags (what)
@@ -146,6 +151,12 @@ const LookupOnly = 1
 // GivenUp in the Flags of KNotMaster: the sender has given up what the directory
 // may still name it for. Whoever is told relays it with the next KLookup.
 const GivenUp = 1
+
+// DirectoryLost in the Flags of KView: the directory of that number knows nothing yet.
+const DirectoryLost = 1
+
+// Arriving in the Flags of KInstalled: the tree comes from its living master.
+const Arriving = 1
 
 // What is asked of a recovery domain in the Flags of KDomain and KRound (spec §12).
 const (

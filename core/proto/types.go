@@ -163,7 +163,8 @@ type ImageResource struct {
 	Domain Digest // recovery domain of a persistent resource; else zero
 	// Doubted: the domain is invalid.
 	Doubted bool
-	Cause   Cause // why the block is not valid
+	Cause   Cause  // why the block is not valid
+	Writes  uint32 // how often the block was written, as far as that is known
 }
 
 // ImageLock is one lock of a tree image.

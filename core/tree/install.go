@@ -30,7 +30,7 @@ func Install(root *proto.Root, im *proto.Image, self proto.ProcID, sink Sink, jo
 		default:
 			return t, fmt.Errorf("image of tree %x: resource %d has parent %d", t.Digest(), i, ir.Parent)
 		}
-		res[i].Block = ir.Block
+		res[i].Block, res[i].writes = ir.Block, ir.Writes
 		if c := ir.Cause; !ir.Block.Valid {
 			if c.Kind == proto.CauseNone {
 				c.Kind = proto.CauseEarlier
@@ -62,6 +62,7 @@ func Install(root *proto.Root, im *proto.Image, self proto.ProcID, sink Sink, jo
 		if il.Owner == proto.Keeper {
 			ir := &im.Resources[il.Resource]
 			r.persist = &persistence{domain: ir.Domain, keeper: l, doubted: ir.Doubted}
+			t.kept++
 		}
 		if il.Granted != mode.None {
 			r.hold(l, il.Granted)

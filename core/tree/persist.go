@@ -61,6 +61,7 @@ func (t *Tree) Keep(path []proto.Name, domain proto.Digest, doubted bool) error 
 		return err
 	}
 	r.persist = &persistence{domain: domain, keeper: l, doubted: doubted}
+	t.kept++
 	r.grant(l)
 	return nil
 }
@@ -74,6 +75,7 @@ func (r *Resource) unkeep() {
 	}
 	path := r.Path()
 	r.persist = nil
+	r.tree.kept--
 	r.leave(p.keeper)
 	r.tree.sink.Unkept(path)
 }

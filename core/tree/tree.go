@@ -56,6 +56,7 @@ type Tree struct {
 	arrival uint64 // last arrival stamp given
 	seq     uint64 // last change of a value block in this tree
 	locks   uint32
+	kept    uint32        // persistent resources
 	line    *proto.Record // scratch, of a tree that others use
 
 	sink    Sink

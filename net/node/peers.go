@@ -362,7 +362,7 @@ func (h *toOwner) Message(c *link.Conn, m *proto.Msg) error {
 	if h.id == 0 {
 		return h.connect(c, m)
 	}
-	if err := between(m, proto.KRequest, proto.KVictim); err != nil {
+	if err := between(m, proto.KRequest, proto.KHeirKnown); err != nil {
 		return err
 	}
 	h.t.self.take(h.id, proto.ToMaster, m)

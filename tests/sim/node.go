@@ -60,6 +60,7 @@ func (s *sim) addNodeAt(m *machine) *node {
 	}
 	n.p = process.New(n, n.file)
 	n.p.SetDeadlockWait(s.plan.patience)
+	n.p.SetMoving(uint32(s.plan.moveAfter), s.plan.moveWait)
 	s.nodes = append(s.nodes, n)
 	s.counts[joins]++
 	s.note("%s starts", n)

@@ -320,8 +320,13 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 		if s.tracing {
 			s.note("%s <- agent %s", n, describe(m))
 		}
-		if m.Kind == proto.KActivate {
+		switch {
+		case m.Kind == proto.KActivate:
 			s.counts[rebuilds]++
+		case m.Kind == proto.KMoved && m.Proc == n.id:
+			s.counts[movesBack]++
+		case m.Kind == proto.KMoved:
+			s.counts[movesDone]++
 		}
 		n.p.FromAgent(m)
 	})

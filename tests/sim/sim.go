@@ -79,6 +79,8 @@ type plan struct {
 	persistent        bool  // some resources are
 	patience          int64 // before a search for deadlocks
 	transactions      int   // percent of locks that belong to one
+	moveAfter         int   // requests after which trees move to who uses them; 0: they stay
+	moveWait          int64
 	journalRoom       int
 	directoryRoom     int
 	slowDeath, slowUp int // how seldom deaths are noticed, connections made
@@ -117,6 +119,10 @@ func (s *sim) choosePlan() {
 	p.patience = int64(5 + r.IntN(60))
 	if r.IntN(2) == 0 {
 		p.transactions = r.IntN(80)
+	}
+	if r.IntN(2) == 0 {
+		p.moveAfter = 1 + r.IntN(6)
+		p.moveWait = int64(5 + r.IntN(100))
 	}
 	p.journalRoom = 1 << 20
 	if r.IntN(12) == 0 {

@@ -49,6 +49,9 @@ const (
 	jumps
 	imagesWithout
 	keptValid
+	moves
+	movesDone
+	movesBack
 	countEnd
 )
 
@@ -93,6 +96,9 @@ var countNames = [countEnd]string{
 	jumps:            "ticks awaited in a calm",
 	imagesWithout:    "resources put together without a journal",
 	keptValid:        "  of these, proven to be unchanged",
+	moves:            "trees sent to who uses them",
+	movesDone:        "  masters told that theirs has gone",
+	movesBack:        "  and that theirs stays",
 }
 
 // Report prints counts, one a line.
@@ -114,6 +120,8 @@ var kinds = map[proto.Kind]string{
 	proto.KBlame: "Blame", proto.KWaits: "Waits", proto.KVictim: "Victim", proto.KBlamed: "Blamed", proto.KWaiting: "Waiting",
 	proto.KDiscard: "Discard", proto.KKeep: "Keep", proto.KUnkeep: "Unkeep", proto.KKept: "Kept", proto.KDomain: "Domain",
 	proto.KDomainDone: "DomainDone", proto.KRound: "Round", proto.KRoundDone: "RoundDone",
+	proto.KMove: "Move", proto.KStay: "Stay", proto.KMoved: "Moved", proto.KHeir: "Heir", proto.KHeirKnown: "HeirKnown",
+	proto.KMastered: "Mastered",
 }
 
 func rootName(r *proto.Root) string {

@@ -272,6 +272,10 @@ func (s *sim) afterView(n *node, before []glimpse) {
 
 // checkImage checks rule 2 on a tree put together from journals.
 func (s *sim) checkImage(r *role, im *proto.Image) {
+	if im.Why == proto.OriginMoved {
+		s.counts[moves]++
+		return
+	}
 	s.counts[images]++
 	if len(s.hosts) > 1 {
 		if r.h.Coordinates() && uint32(im.Assign>>32) == r.h.State().Seat {

@@ -1,0 +1,211 @@
+package process
+
+import (
+	"slices"
+
+	"github.com/godlm/godlm/core/proto"
+)
+
+// A tree moves to the process that uses it most (usage.go) while it is in use:
+//
+//	master ──KHeir──► every owner ──KHeirKnown──► master             nobody waits yet
+//	master ──KMove, the image──► agent ──KInstall──► heir            the tree is frozen
+//	heir ──KInstalled──► agent ──KActivate──► heir, KMoved──► master
+//	master ──KNotMaster: the heir, its assignment──► every owner, and whoever has asked meanwhile
+//
+// Until the agent has named the heir in its directory the master's tree and value journal
+// are what counts, and from then on the heir's. The master is told which, and until
+// then decides nothing. If the heir dies, has no room or does not answer in time, the
+// agent gives the tree back, under a new assignment: so whatever of the move is still
+// under way is older, and void.
+//
+// Owners, the heir among them, know of it before anything happens. Thus, if the heir dies when some of
+// them have yet to hear that it had become master, they report their locks all the
+// same: else a rebuild would miss them. And if the directory itself is lost (with
+// its host, among several) nobody can tell whether the heir was named: then master and
+// heir give up what is in transit, all who may be concerned report, and the tree is put
+// together like one whose master's host was lost (design §8 rule 3).
+
+// MoveWait is how long the master waits for a move before it asks for its tree back, in
+// nanoseconds, unless SetMoving says otherwise.
+const MoveWait = 100e6
+
+// SetMoving sets how far ahead in requests another process must be before a tree moves
+// to it (0: trees in use never move), and how long that may take, in nanoseconds. It
+// comes before Joined.
+func (p *Process) SetMoving(after uint32, wait int64) { p.moveAfter, p.moveWait = after, wait }
+
+// prepareMove tells all owners where the tree is to go.
+func (r *root) prepareMove(to proto.ProcID) {
+	r.use.to, r.use.told = to, map[proto.ProcID]bool{}
+	r.tryMove()
+}
+
+// tryMove freezes the tree and sends it off once all owners know; who does not know is
+// told.
+func (r *root) tryMove() {
+	s, u := r.shard, r.use
+	if u == nil || u.to == 0 || r.where != local {
+		return
+	}
+	if !s.p.alive(u.to) || r.tree.Idle() || !r.tree.Movable() || !u.still(u.to) {
+		u.to, u.told = 0, nil
+		return
+	}
+	ready := true
+	r.tree.Owners(func(o proto.ProcID) {
+		if o == s.p.me {
+			return
+		}
+		known, told := u.told[o]
+		if !told {
+			u.told[o] = false
+			m := s.compose(proto.KHeir)
+			m.Assign, m.Root, m.Proc = r.assign, r.key, u.to
+			s.p.world.Send(o, proto.ToOwner, m)
+		}
+		ready = ready && known
+	})
+	if !ready {
+		return
+	}
+	r.where, r.heir = moving, u.to
+	u.to, u.told = 0, nil
+	r.deadline = s.p.world.Now() + s.p.moveWait
+	s.moving = append(s.moving, r)
+	r.sendMove()
+	s.p.world.Alarm(r.deadline)
+}
+
+func (r *root) sendMove() {
+	m := r.shard.compose(proto.KMove)
+	m.Assign, m.Proc, m.Image = r.assign, r.heir, r.tree.Image()
+	r.shard.p.world.SendAgent(m)
+	m.Image = nil
+}
+
+// heirOf takes the master's word on where the tree may go.
+func (r *root) heirOf(from proto.ProcID, m *proto.Msg) {
+	if !r.trusts(from, m.Assign) {
+		return
+	}
+	r.heir = m.Proc
+	a := r.shard.compose(proto.KHeirKnown)
+	a.Assign, a.Root, a.Proc = m.Assign, r.key, m.Proc
+	r.shard.p.world.Send(from, proto.ToMaster, a)
+}
+
+// heirKnown takes an owner's answer.
+func (p *Process) heirKnown(from proto.ProcID, m *proto.Msg) {
+	s := p.shardOf(&m.Root)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.roots[m.Root]
+	if r == nil {
+		return
+	}
+	if u := r.use; u != nil && u.to == m.Proc && r.assign == m.Assign {
+		u.told[from] = true
+		r.tryMove()
+	}
+}
+
+// overdue asks for trees back whose move takes too long, and tells when to look again;
+// 0: there is none.
+func (s *shard) overdue(now int64) (next int64) {
+	s.moving = slices.DeleteFunc(s.moving, func(r *root) bool { return r.where != moving })
+	for _, r := range s.moving {
+		if r.deadline <= now {
+			r.deadline = now + s.p.moveWait
+			m := s.compose(proto.KStay)
+			m.Assign, m.Root = r.assign, r.key
+			s.p.world.SendAgent(m)
+		}
+		if next == 0 || r.deadline < next {
+			next = r.deadline
+		}
+	}
+	return next
+}
+
+// moved takes the agent's word on who masters the tree now.
+func (r *root) moved(m *proto.Msg) {
+	if r.where != moving || r.assign != m.Assign {
+		return
+	}
+	if m.Proc == r.shard.p.me {
+		r.stays(m.Number)
+	} else {
+		r.movedTo(m.Proc, m.Number)
+	}
+	if r.where != local && r.quiet() {
+		r.shard.drop(r)
+	}
+}
+
+// stays: the tree has not moved, and goes on here under a new assignment.
+func (r *root) stays(assign uint64) {
+	r.tellOwners(r.shard.p.me, assign)
+	r.where, r.assign, r.heir = local, assign, 0
+	r.tree.Renew(assign)
+	if r.use != nil {
+		*r.use = usage{failed: r.use.failed + 1}
+	}
+	r.dropDead()
+	r.resume()
+}
+
+// movedTo: another process is the tree's master now.
+func (r *root) movedTo(master proto.ProcID, assign uint64) {
+	r.tellOwners(master, assign)
+	r.heir = 0
+	if r.shard.p.alive(master) {
+		r.becomeRemote(master, assign)
+		return
+	}
+	r.master, r.assign = master, assign
+	r.strand()
+	r.lookAgain()
+}
+
+// strand gives up a tree in transit: nobody is known to master it.
+func (r *root) strand() {
+	r.abandonTree()
+	r.where, r.heir, r.arriving = orphan, 0, false
+	if r.ownCount == 0 {
+		r.where = unknown
+	}
+	r.refuseHeld(false)
+}
+
+// tellOwners tells all owners who masters the tree now, under which assignment. They
+// repeat to it what has not been answered.
+func (r *root) tellOwners(master proto.ProcID, assign uint64) {
+	s := r.shard
+	r.tree.Owners(func(o proto.ProcID) {
+		if o == s.p.me || !s.p.alive(o) {
+			return
+		}
+		a := s.compose(proto.KNotMaster)
+		a.Root, a.Assign, a.Proc, a.Number = r.key, r.assign, master, assign
+		s.p.world.Send(o, proto.ToOwner, a)
+	})
+}
+
+// inDoubt reports whether the process may have missed who masters the tree now: its
+// locks are reported then, though the master that it knows lives.
+func (r *root) inDoubt() bool {
+	return r.where == remote && r.heir != 0 && !r.shard.p.alive(r.heir) ||
+		r.where == moving && !r.shard.p.alive(r.heir)
+}
+
+// transitLost is for a directory that knows nothing, so that nobody can tell whether a
+// move that was under way came to its end.
+func (r *root) transitLost(view uint64) {
+	switch {
+	case r.where == moving, r.where == installing && r.arriving:
+		r.strand()
+	case r.where == remote && (r.heir != 0 || !r.sure):
+		r.report(view)
+	}
+}
