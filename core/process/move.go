@@ -3,7 +3,9 @@ package process
 import (
 	"slices"
 
+	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/tree"
 )
 
 // A tree moves to the process that uses it most (usage.go) while it is in use:
@@ -152,6 +154,11 @@ func (r *root) stays(assign uint64) {
 		*r.use = usage{failed: r.use.failed + 1}
 	}
 	r.dropDead()
+	r.tree.EachLock(func(t *tree.Lock) {
+		if t.Owner != r.shard.p.me && t.Granted != mode.None {
+			t.Res.Remind(t) // the heir, with the tree installed, did not listen
+		}
+	})
 	r.resume()
 }
 
