@@ -299,7 +299,7 @@ func godlmgo_unlock(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Unlock(&q, &r)
-	flush(n, r.Status == dlm.Success) // nothing that comes next may overtake it
+	n.Flush()
 	answer(c, &r)
 }
 

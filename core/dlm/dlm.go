@@ -94,8 +94,6 @@ const (
 	JoinPR Flags = 1 << 26
 	// Expired marks a cancel that a timeout caused.
 	Expired Flags = 1 << 25
-	// Unawaited: nobody waits for the answer to this unlock, which may come late.
-	Unawaited Flags = 1 << 28
 	// Guest: the request is a container's, which never masters a tree.
 	Guest Flags = 1 << 27
 )

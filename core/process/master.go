@@ -216,9 +216,7 @@ func (r *root) foreignUnlock(from proto.ProcID, m *proto.Msg) {
 		r.tree.Unlock(t, dlm.Flags(m.Flags), &m.Value)
 		r.shard.freeForeign(t)
 	}
-	a := r.answer(proto.KUnlocked, id, op)
-	a.Flags = m.Flags & uint32(dlm.Unawaited) // for World; it does not travel
-	r.reply(from, a)
+	r.reply(from, r.answer(proto.KUnlocked, id, op))
 	if t != nil {
 		r.usedBy(from, m)
 	}

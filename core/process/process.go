@@ -25,8 +25,7 @@ type Process struct {
 	journal Journal
 	me      proto.ProcID // set once by Joined
 	lost    atomic.Bool
-	keeps   atomic.Bool                // see KeepIdle
-	prompt  func(to proto.ProcID) bool // see Prompt
+	keeps   atomic.Bool // see KeepIdle
 	hunt    hunt
 	domains domains
 	group   member
@@ -176,11 +175,6 @@ func (p *Process) Joined(me proto.ProcID, view uint64) {
 // KeepIdle has this process go on mastering trees that nobody uses when others ask
 // for them.
 func (p *Process) KeepIdle() { p.keeps.Store(true) }
-
-// Prompt gives p a way to ask whether a request to another process is there before any
-// that somebody makes when the call has returned that sent it. Nobody has to wait for
-// the answer to an unlock then. Without it everybody does. It is called before p is used.
-func (p *Process) Prompt(f func(to proto.ProcID) bool) { p.prompt = f }
 
 // Me is the process's name.
 func (p *Process) Me() proto.ProcID { return p.me }

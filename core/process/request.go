@@ -242,25 +242,9 @@ func (p *Process) Unlock(q *UnlockRequest, res *Result) {
 		s.freeLock(l)
 		return
 	}
-	u := &s.busy(l).unlock
-	*u = unlocking{active: true, flags: uint32(q.Flags), value: q.Value, token: q.Token, op: r.nextOp()}
-	if s.certain(l) {
-		u.silent = true
-		u.flags |= uint32(dlm.Unawaited)
-		r.carryUnlock(l)
-		return
-	}
+	s.busy(l).unlock = unlocking{active: true, flags: uint32(q.Flags), value: q.Value, token: q.Token, op: r.nextOp()}
 	r.carryUnlock(l)
 	res.Status = dlm.Pending
-}
-
-// certain reports whether it can be said now how l's unlock ends and what others will see
-// of it. A value that is written must be with the master, whoever that is by then; and one
-// whose tree is about to move may not decide any more when it comes.
-func (s *shard) certain(l *lock) bool {
-	return s.p.prompt != nil && l.root.where == remote && l.root.heir == 0 && l.parent == nil &&
-		(l.unlock.flags&uint32(dlm.ValB|dlm.InvValBlk) == 0 || !mode.Writer(l.granted)) &&
-		l.ask.kind == proto.PendingNothing && !l.cancel.active && len(l.cancels) == 0 && s.p.prompt(l.root.master)
 }
 
 // Cancel withdraws an unanswered request (spec §4.11). dlm.Success promises that

@@ -115,17 +115,7 @@ func (c *Conn) Attach(fd int) error {
 }
 
 // Send appends m to the outbox. It never waits.
-func (c *Conn) Send(m *proto.Msg) { c.send(m, 0) }
-
-// laterMost bounds what waits for something else to be sent, in bytes.
-const laterMost = 4 << 10
-
-// SendLater appends m to the outbox, to be written with what is sent next, or when Touch
-// is called.
-func (c *Conn) SendLater(m *proto.Msg) { c.send(m, laterMost) }
-
-// send appends m, and has the outbox written if more than that waits there.
-func (c *Conn) send(m *proto.Msg, wait int) {
+func (c *Conn) Send(m *proto.Msg) {
 	c.mu.Lock()
 	if c.closed.Load() || c.broken {
 		c.mu.Unlock()
@@ -139,20 +129,12 @@ func (c *Conn) send(m *proto.Msg, wait int) {
 		return
 	}
 	c.size += len(c.out) - at
-	dirty := !c.dirty && c.fd >= 0 && c.size > wait
+	dirty := !c.dirty && c.fd >= 0
 	c.dirty = c.dirty || dirty
 	c.mu.Unlock()
 	if dirty {
 		c.loop.markDirty(c)
 	}
-}
-
-// Prompt reports whether what is sent now is in the peer's socket after the next Flush,
-// and will be read before what others send later.
-func (c *Conn) Prompt() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ordered && c.fd >= 0 && !c.full && !c.broken && !c.closed.Load()
 }
 
 // SendFrames appends frames that are complete already.

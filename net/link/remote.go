@@ -139,13 +139,13 @@ func (c *Conn) adopt(fd int, cover Cover, first, plain []byte, got uint64) error
 	}
 	err := c.Attach(fd)
 	if err == nil {
-		c.Touch()
+		c.touch()
 	}
 	return err
 }
 
-// Touch has what is there written by the next Flush.
-func (c *Conn) Touch() {
+// touch has what is there written by the next Flush.
+func (c *Conn) touch() {
 	c.mu.Lock()
 	dirty := !c.dirty && c.fd >= 0
 	c.dirty = c.dirty || dirty
@@ -257,7 +257,7 @@ func (c *Conn) takeRemote(fd int) {
 		r.fault = err
 	}
 	if len(out) > 0 || c.hasResume() {
-		c.Touch()
+		c.touch()
 	}
 }
 
@@ -320,7 +320,7 @@ func (c *Conn) control() error {
 			if err := c.resumed(binary.BigEndian.Uint64(b[17:]) &^ metBit); err != nil {
 				return err
 			}
-			c.Touch()
+			c.touch()
 		case b[0] == ctlAck && len(b) == ackSize-headerSize:
 			c.mu.Lock()
 			err := c.rem.forget(binary.BigEndian.Uint64(b[1:]))
@@ -348,7 +348,7 @@ func (c *Conn) handled(n int) {
 	c.mu.Lock()
 	r.ctl = appendControl(r.ctl, ctlAck, nil, r.got)
 	c.mu.Unlock()
-	c.Touch()
+	c.touch()
 }
 
 func appendControl(b []byte, kind byte, id []byte, got uint64) []byte {

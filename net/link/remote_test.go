@@ -262,7 +262,7 @@ func TestProofGoesFirst(t *testing.T) {
 					case <-stop:
 						return
 					default:
-						c.Touch()
+						c.touch()
 						h.a.Flush()
 					}
 				}

@@ -187,7 +187,6 @@ func (n *Node) open() error {
 		where:   func(p proto.ProcID) { (*world)(n).SendAgent(&proto.Msg{Kind: proto.KWhere, Proc: p}) },
 	})
 	n.proc = process.New((*world)(n), n.book)
-	n.proc.Prompt(n.peers.prompt)
 	if n.cfg.DeadlockWait > 0 {
 		n.proc.SetDeadlockWait(int64(n.cfg.DeadlockWait))
 	}

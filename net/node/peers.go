@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/net/link"
 )
@@ -69,7 +68,6 @@ type peers struct {
 	groups  []proto.ProcID // containers among live
 	waiting []*peer        // out has yet to be connected
 	some    atomic.Bool
-	later   later
 	streams struct {
 		sync.Mutex // after no other but Loop's
 		byID       map[link.StreamID]*link.Conn
@@ -152,11 +150,6 @@ func (t *peers) toOwner(to proto.ProcID, m *proto.Msg) {
 	}
 	t.mu.RUnlock()
 	if c != nil {
-		if m.Kind == proto.KUnlocked && dlm.Flags(m.Flags)&dlm.Unawaited != 0 {
-			c.SendLater(m)
-			t.later.tell(t, c)
-			return
-		}
 		c.Send(m)
 		return
 	}
