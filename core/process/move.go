@@ -172,7 +172,6 @@ func (r *root) movedTo(master proto.ProcID, assign uint64) {
 	}
 	r.master, r.assign = master, assign
 	r.strand()
-	r.lookAgain()
 }
 
 // strand gives up a tree in transit: nobody is known to master it.
@@ -183,6 +182,7 @@ func (r *root) strand() {
 		r.where = unknown
 	}
 	r.refuseHeld(false)
+	r.lookAgain()
 }
 
 // tellOwners tells all owners who masters the tree now, under which assignment. They
