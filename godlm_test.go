@@ -541,6 +541,48 @@ func TestLost(t *testing.T) {
 	must(t, l.Unlock(bg))
 }
 
+// With GODLM_ON_LOST=abort the program is ended.
+func TestAbortOnLost(t *testing.T) {
+	ns := join(t)
+	lock(t, ns, "other", godlm.NL)
+	t.Setenv("GODLM_ON_LOST", "abort")
+	p := newPuppet(t)
+	p.do("ok", "lock other NL") // for a connection
+	p.cmd.Stderr = nil
+	p.say("break")
+	if p.out.Scan() {
+		t.Errorf("it goes on: %s", p.out.Text())
+	}
+	if err := p.cmd.Wait(); err == nil {
+		t.Error("it ended well")
+	}
+}
+
+// A program that joins and leaves again and again keeps nothing.
+func TestNothingIsLeft(t *testing.T) {
+	left := func() (files, maps int) {
+		fds, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		b, err := os.ReadFile("/proc/self/maps")
+		must(t, err)
+		return len(fds), strings.Count(string(b), os.Getenv("GODLM_DIR"))
+	}
+	turn := func() {
+		ns, err := godlm.Join(bg)
+		must(t, err)
+		lock(t, ns, "turn", godlm.EX)
+		must(t, ns.Close())
+	}
+	turn()
+	files, maps := left()
+	for range 5 {
+		turn()
+	}
+	if f, m := left(); f != files || m != maps {
+		t.Errorf("%d descriptors and %d mappings, then %d and %d", files, maps, f, m)
+	}
+}
+
 func BenchmarkLockUnlock(b *testing.B) {
 	ns, err := godlm.Join(bg)
 	if err != nil {

@@ -46,14 +46,14 @@ func Join(ctx context.Context, opts ...JoinOption) (*Namespace, error) {
 	}
 	set, err := attach.Read(env)
 	if err != nil {
-		return nil, cannotJoin(err)
+		return nil, cannotJoin(ctx, err)
 	}
 	if j.log == nil {
 		j.log = attach.Logger(set.Get, os.Stderr, slog.LevelWarn)
 	}
 	s, err := acquire(ctx, set, j.log)
 	if err != nil {
-		return nil, cannotJoin(err)
+		return nil, cannotJoin(ctx, err)
 	}
 	ns := &Namespace{session: s, space: j.space, done: make(chan struct{})}
 	go ns.watch()
@@ -74,9 +74,9 @@ func (ns *Namespace) watch() {
 	}
 }
 
-func cannotJoin(err error) error {
+func cannotJoin(ctx context.Context, err error) error {
 	st := Status(attach.Status(err))
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if ctx.Err() != nil {
 		st = ErrCanceled
 	}
 	return &Error{Op: "join", Status: st, Err: err}

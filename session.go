@@ -207,6 +207,9 @@ func (s *session) end(why Status) {
 	s.notices.close()
 	close(s.done)
 	s.node.Close()
+	if err := s.node.Unmap(); err != nil { // all calls are out, and none comes in
+		s.log.Warn("leave", "error", err)
+	}
 }
 
 // enter begins a call of core, which must not wait; leave ends it.

@@ -113,6 +113,8 @@ func (g *guard) run(name string, command []string) error {
 			signal.Notify(g.signals, s)
 		}
 	}
+	// A message that nobody reads must not end this program, and the lock with it.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	ns, l, err := g.get(name)
 	if err != nil {
 		return err

@@ -26,6 +26,9 @@ const (
 	exitUnequal  = 7 // set: the value is not the one that was expected
 )
 
+// joinTime is how long godlm.Join waits if nothing else is said.
+const joinTime = 10 * time.Second
+
 // target is the name that a command locks: where it is, and how long to wait for it.
 type target struct {
 	o        *options
@@ -91,7 +94,13 @@ func (x *target) join(ctx context.Context) (*godlm.Namespace, error) {
 
 // lock joins and locks the name. The lock ends with the namespace.
 func (x *target) lock(ctx context.Context, name string, m godlm.Mode) (*godlm.Namespace, *godlm.Lock, error) {
-	ns, err := x.join(ctx)
+	joining := ctx
+	if x.timeout > joinTime { // who waits so long for a lock waits as long for a majority of hosts
+		var cancel context.CancelFunc
+		joining, cancel = context.WithTimeout(ctx, x.timeout)
+		defer cancel()
+	}
+	ns, err := x.join(joining)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -362,6 +362,19 @@ func (n *Node) Close() {
 	}
 }
 
+// Unmap gives back, after Close, the memory that is kept for threads which come late. It is for a
+// caller that knows that there are none.
+func (n *Node) Unmap() error {
+	var errs []error
+	if n.file != nil {
+		errs = append(errs, n.file.Unmap())
+	}
+	if l := n.lease.Load(); l != nil {
+		errs = append(errs, l.file.Unmap())
+	}
+	return errors.Join(errs...)
+}
+
 // leaveAll ends connections, proof of life and roles, in this order. The epoll
 // set is kept: callers may still wait on it.
 func (n *Node) leaveAll() {
