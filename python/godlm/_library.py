@@ -87,10 +87,18 @@ class Token(c.Structure):
     number: int
 
 
-# Routines of notifications. Pointers are plain numbers here.
-BLOCKING = c.CFUNCTYPE(None, c.c_void_p, c.c_void_p, c.c_void_p, c.c_int)
-COMPLETION = c.CFUNCTYPE(None, c.c_void_p, c.c_void_p, c.c_int)
-LOST = c.CFUNCTYPE(None, c.c_void_p)
+class Word(c.c_uint64):
+    """A pointer in a routine's arguments. Of a subclass, ctypes makes an object with memory, not a number."""
+
+
+class Int(c.c_int):
+    """The same for a mode or status."""
+
+
+# Routines of notifications.
+BLOCKING = c.CFUNCTYPE(None, Word, Word, Word, Int)
+COMPLETION = c.CFUNCTYPE(None, Word, Word, Int)
+LOST = c.CFUNCTYPE(None, Word)
 
 
 def _open() -> c.CDLL:

@@ -1,9 +1,9 @@
 """Notifications: from the library's queue to those whom they concern.
 
-pump() has the library run the C routines of what is pending. These routines are built-in functions, which only
-write a line each: in a routine in Python a KeyboardInterrupt could be raised at any moment, and the notification
-were lost. pump() then reads the lines. A line that an interrupt has left unread, or read half, is read (again) by the
-next pump(), so whatever is done about one may be done twice.
+pump() has the library run the C routines of what is pending. These write their arguments to memory, and do so without
+any code in Python: there a KeyboardInterrupt could be raised at every moment, and the notification were lost. pump() then
+reads the records. One that an interrupt has left unread, or read half, is read (again) by the next pump(), so whatever is
+done about one may be done twice.
 
 Routines of the program never run in there, but in notify(), or in the event loop of godlm.aio. The package does not use
 dlm_set_signal(3): a signal handler in C cannot run Python.
@@ -16,13 +16,14 @@ import io
 import itertools
 import os
 import select
+import struct
 import threading
 import time
 import weakref
 from typing import Any, Callable, Optional, Protocol
 
 from . import errors
-from ._library import BLOCKING, COMPLETION, LOST, lib
+from ._library import BLOCKING, COMPLETION, LOST, Word, lib
 from .enums import Status
 
 
@@ -48,22 +49,35 @@ SERIAL_BITS = 16
 numbers = itertools.count(1)
 
 under_way: "dict[int, Ending]" = {}  # by notprm
-watching: "weakref.WeakValueDictionary[int, Watching]" = weakref.WeakValueDictionary()  # by the lock's number
+watching: "dict[int, weakref.ref[Watching]]" = {}  # by the lock's number
 
 lost = False
 at_loss: "list[Callable[[], object]]" = []  # called by pump()
 exiting = False
 generation = 0  # counts forks: what was made in an earlier one is the parent's
 
-_records = io.StringIO()
+_records = io.BytesIO()
 _read = 0  # how much of it has been dealt with
 mutex = threading.RLock()  # guards these two; a signal handler of the program may come back here
 _depth = 0
 
 no_blocking = BLOCKING(0)
-on_blocking = BLOCKING(functools.partial(print, "blocking", file=_records))
-on_completion = COMPLETION(functools.partial(print, "completion", file=_records))
-_on_lost = LOST(functools.partial(print, "lost", file=_records))
+
+
+def _recorder(kind: int) -> "Callable[..., object]":
+    """A function without Python in it that appends the kind and its arguments to the records: max() has its key function
+    called with each, which writes the object's memory and answers with a number."""
+    return functools.partial(max, Word(kind), key=_records.write)
+
+
+# Each kind of record: what follows the kind.
+_BLOCKING, _COMPLETION, _LOST = 1, 2, 3
+_KIND = struct.Struct("=Q")
+_FORMAT = {_BLOCKING: struct.Struct("=QQQi"), _COMPLETION: struct.Struct("=QQi"), _LOST: struct.Struct("=Q")}
+
+on_blocking = BLOCKING(_recorder(_BLOCKING))
+on_completion = COMPLETION(_recorder(_COMPLETION))
+_on_lost = LOST(_recorder(_LOST))
 
 
 def started() -> None:
@@ -89,33 +103,32 @@ def pump() -> None:
         try:
             _records.seek(0, io.SEEK_END)
             lib.dlm_notify()
-            text = _records.getvalue()
-            while (end := text.find("\n", _read)) >= 0:
-                _tell(text[_read:end].split())
-                _read = end + 1
-            if _depth == 1 and text:
+            data = _records.getvalue()
+            while _read < len(data):
+                start = _read + _KIND.size
+                kind: int = _KIND.unpack_from(data, _read)[0]
+                layout = _FORMAT[kind]
+                _tell(kind, layout.unpack_from(data, start))
+                _read = start + layout.size
+            if _depth == 1 and data:
                 _read = 0
                 _records.truncate(0)
         finally:
             _depth -= 1
 
 
-def _number(word: str) -> int:
-    return 0 if word == "None" else int(word)  # a null pointer
-
-
-def _tell(record: "list[str]") -> None:
+def _tell(kind: int, arguments: "tuple[int, ...]") -> None:
     global lost
-    kind, numbers = record[0], [_number(w) for w in record[1:]]
-    if kind == "completion":
-        notprm, _, status = numbers
+    if kind == _COMPLETION:
+        notprm, _, status = arguments
         request = under_way.get(notprm)
         if request is not None:
             request._end(status)
             under_way.pop(notprm, None)
-    elif kind == "blocking":
-        notprm, hint, _, mode = numbers
-        lock = watching.get(notprm >> SERIAL_BITS)
+    elif kind == _BLOCKING:
+        notprm, hint, _, mode = arguments
+        reference = watching.get(notprm >> SERIAL_BITS)
+        lock = None if reference is None else reference()
         if lock is not None:
             lock._blocks(mode, hint)
     else:

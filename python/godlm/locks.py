@@ -4,12 +4,11 @@ import ctypes
 import math
 import os
 import threading
-import warnings
 import weakref
 from types import TracebackType
 from typing import Any, Callable, Optional, Union
 
-from . import _notify, _workers, info, parties
+from . import _forgotten, _notify, _workers, info, parties
 from . import _library as c
 from ._library import lib
 from .enums import Flag, Mode, Status
@@ -151,16 +150,15 @@ class Lock(Place):
         self._lkid = c.Lkid()
         self._mode: Optional[Mode] = None
         self._value = Value(_EMPTY, True)
+        self._memo: Optional[_forgotten.Memo] = None  # while it is held
         self._request: Optional[Request] = None  # the latest one, while it is under way
         self._generation = _notify.generation
         self._number = next(_notify.numbers)
         self._serial = 0
-        self._group = False
+        self._group = False  # another member may convert it
+        self._unsure = False  # an interrupted call may have converted it
         self._master_here = False  # the latest answer came at once
         self._call_later = space._call_later
-        if blocking is not None:
-            _notify.watching[self._number] = self
-        space._locks.add(self)
 
     # ---- what it is
 
@@ -273,7 +271,7 @@ class Lock(Place):
     def unlock_below(self) -> None:
         """Unlock all sub-locks, at all levels."""
         check(lib.dlm_unlock(self._lkid, None, c.DEQALL), f"unlocking below {self._what()}")
-        for lock in self._space._known():
+        for lock in self._space._held():
             if lock._is_below(self):
                 lock._forget()
 
@@ -292,12 +290,6 @@ class Lock(Place):
         except Lost:
             if kind is None:  # else the exception under way says more
                 raise
-
-    def __del__(self) -> None:
-        if getattr(self, "_mode", None) is None or not self.held or _notify.exiting:
-            return
-        warnings.warn(f"{self!r} was forgotten; it is unlocked", ResourceWarning, source=self)
-        lib.dlm_unlock(self._lkid, None, 0)
 
     # ---- questions
 
@@ -339,8 +331,17 @@ class Lock(Place):
             above = above._above
         return above is other
 
+    def _hold(self) -> None:
+        if self._memo is None:
+            self._memo = _forgotten.remember(self, self._lkid, self._number, self._what())
+
     def _forget(self) -> None:
         self._mode = None
+        if self._blocking is not None:
+            _notify.watching.pop(self._number, None)
+        if self._memo is not None:
+            _forgotten.release(self._memo)
+            self._memo = None
         self._lkid = c.Lkid()
 
     def _settle(self) -> None:
@@ -371,20 +372,25 @@ class Lock(Place):
             word |= c.GROUP_LOCK
             self._group = True
         above = self._above
+        if self._blocking is not None:
+            _notify.watching[self._number] = weakref.ref(self)
         return (self._space._handle, self._name, len(self._name), None if above is None else above._lkid, self._lkid,
                 mode, valb, word, self._notprm(), hint, self._routine(), centis, tid,
                 0 if domain is None else domain.handle)
 
     def _taken(self, mode: Mode, valb: c.Valb, status: int) -> None:
-        check(status, f"{self._what()} in {Mode(mode).name}")
+        if not granted(status):
+            self._forget()
+            raise error(status, f"{self._what()} in {Mode(mode).name}")
         self._mode = Mode(mode)
+        self._hold()
         self._value = Value(bytes(valb), valid(status))
         self._master_here = at_once(status)
 
     def _plan(self, mode: Mode, value: Optional[Data], invalidate: bool) -> "Plan":
         """What a conversion does with the value block (dlm_valueblock(7))."""
-        if self._group and self._mode is not None:
-            self._mode = self.info().granted  # another member may have converted it
+        if (self._group or self._unsure) and self._mode is not None:
+            self._mode = self.info().granted
         held = self._mode
         writes = held is not None and held.writes and mode <= held
         if value is not None or invalidate:
@@ -464,7 +470,8 @@ class Request:
 
     def result(self) -> Lock:
         """The granted lock; raises why there is none. Waits if it must."""
-        self.wait()
+        if self._status is None:
+            self.wait()
         assert self._status is not None
         to = "in" if self._plan is None else "to"
         check(self._status, f"{self._lock._what()} {to} {Mode(self._mode).name}")
@@ -489,14 +496,24 @@ class Request:
         notprm = arguments[8 if self._plan is None else 4]
         lock._request = self
         _notify.under_way[notprm] = self
-        status = call(*arguments, _notify.on_completion, *rest)
-        if status == Status.SUCCESS:
-            return  # the completion follows, or has come meanwhile
-        del _notify.under_way[notprm]
-        if status < Status.ABORT:
-            self._end(status)
-            return
+        try:
+            status = call(*arguments, _notify.on_completion, *rest)
+            if status == Status.SUCCESS:
+                return  # the completion follows, or has come meanwhile
+            del _notify.under_way[notprm]
+            if status < Status.ABORT:
+                self._end(status)
+                return
+        except BaseException:
+            # An interrupt has hit just here, and nobody knows what the library has answered. What it may yet write to,
+            # the value block, stays in under_way.
+            lock._unsure = True
+            lock._request = None
+            self._withdraw()
+            raise
         lock._request = None
+        if self._plan is None:
+            lock._forget()
         to = "in" if self._plan is None else "to"
         raise error(status, f"{lock._what()} {to} {Mode(self._mode).name}")
 
@@ -519,6 +536,8 @@ class Request:
                 lock._converted(self._mode, self._plan, status)
         elif granted(status) and self._plan is not None:
             lock._converted(self._mode, self._plan, status)
+        elif granted(status):
+            status = Status.ABORT  # who withdraws it gives the lock up
         elif self._plan is None or status in (Status.ABORT, Status.LOST):
             lock._forget()
         if lock._request is self:
@@ -536,10 +555,14 @@ class Request:
             return self.result()
         except BaseException:
             if self._status is None:
-                gone = threading.Event()
-                self._abandon(gone.set)
-                gone.wait()
+                self._withdraw()
             raise
+
+    def _withdraw(self) -> None:
+        """Abandon it, and wait until it is withdrawn. A signal can end this wait as well."""
+        gone = threading.Event()
+        self._abandon(gone.set)
+        gone.wait()
 
     def _abandon(self, then: "Optional[Callable[[], object]]" = None) -> None:
         """Nobody wants its outcome any more: withdraw it, and give up what it brings. Another thread calls then()."""
@@ -547,7 +570,7 @@ class Request:
         with _notify.mutex:  # not while its end is noted
             self._abandoned = True
             if new:
-                self._lock._mode = None
+                self._lock._forget()
 
         def withdraw() -> None:
             status = lib.dlm_cancel(lkid, c.CANCELWAITOK if new else 0)
@@ -565,19 +588,14 @@ class Namespace(Place):
     def __init__(self, handle: int) -> None:
         self._handle = handle
         self._space = self
-        self._locks: "weakref.WeakSet[Lock]" = weakref.WeakSet()
         self._joined = True
         self._call_later: "Callable[[Callable[[], object]], object]" = _notify.call_later  # who runs routines
 
     def _parent(self) -> None:
         return None
 
-    def _known(self) -> "list[Lock]":
-        while True:
-            try:
-                return list(self._locks)
-            except RuntimeError:  # another thread has added one
-                pass
+    def _held(self) -> "list[Lock]":
+        return [lock for lock in _forgotten.held() if lock._space is self]
 
     @property
     def handle(self) -> int:
@@ -601,13 +619,11 @@ class Namespace(Place):
     def __exit__(self, kind: "Optional[type[BaseException]]", e: Optional[BaseException],
                  trace: Optional[TracebackType]) -> None:
         """What was locked through this object and is still held is unlocked, what was asked for is withdrawn."""
-        for lock in sorted(self._known(), key=_depth, reverse=True):
-            request = lock._request
-            if request is not None and request._plan is None and not request._abandoned:
-                gone = threading.Event()
-                request._abandon(gone.set)
-                gone.wait()
-            elif lock.held and not lock._group:
+        for request in list(_notify.under_way.values()):
+            if isinstance(request, Request) and request._lock._space is self and request._plan is None:
+                request._withdraw()
+        for lock in sorted(self._held(), key=_depth, reverse=True):
+            if not lock._group:
                 lock._unlock(None, False)
         if not _notify.lost:
             self.leave()
@@ -628,6 +644,8 @@ class Namespace(Place):
         known = info.of_lock(i)
         lock = Lock(self, None, known.name, blocking, False)
         lock._lkid, lock._mode, lock._group = lkid, known.granted, True
+        if blocking is not None:
+            _notify.watching[lock._number] = weakref.ref(lock)
         return lock
 
 
