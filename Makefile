@@ -7,6 +7,7 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 CFLAGS  ?= -g -O2
+PYTHON  ?= python3
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 BINDIR  ?= $(PREFIX)/bin
@@ -42,7 +43,7 @@ COMPLETIONS := bash-completion/completions/godlm zsh/site-functions/_godlm fish/
 C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
 TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
 
-.PHONY: all lab demo check bench bench-rivals lint race asan fuzz install uninstall clean test-go test-c test-lib test-python test-mixed test-netns
+.PHONY: all lab demo check wheel bench bench-rivals lint race asan fuzz install uninstall clean test-go test-c test-lib test-python test-mixed test-netns
 
 all: $(B)/libgodlm.so $(B)/godlm
 
@@ -107,7 +108,11 @@ test-c: all $(C_TESTS)
 	@tests/c/run.sh $(C_TESTS)
 
 test-python: all
-	@tests/python/run.sh
+	@CC="$(CC)" tests/python/run.sh
+
+# The Python package; into build/python.
+wheel:
+	$(PYTHON) -m build --wheel --no-isolation --outdir $(B)/python python
 
 bench: lab
 	@CC="$(CC)" tests/bench/run.sh

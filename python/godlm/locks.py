@@ -451,6 +451,7 @@ class Request:
         self._done = done
         self._status: Optional[int] = None
         self._abandoned = False
+        self._gone = threading.Event()  # abandoned, and withdrawn
         self._bells: "list[_notify.Bell]" = []
         self._listeners: "list[Callable[[], object]]" = []  # called by whatever thread pumps
 
@@ -560,26 +561,38 @@ class Request:
 
     def _withdraw(self) -> None:
         """Abandon it, and wait until it is withdrawn. A signal can end this wait as well."""
-        gone = threading.Event()
-        self._abandon(gone.set)
-        gone.wait()
+        self._abandon()
+        self._gone.wait()
 
-    def _abandon(self, then: "Optional[Callable[[], object]]" = None) -> None:
-        """Nobody wants its outcome any more: withdraw it, and give up what it brings. Another thread calls then()."""
-        lkid, new = self._lock._lkid, self._plan is None
+    def _abandon(self) -> None:
+        """Nobody wants its outcome any more: another thread withdraws it, and gives up what it brings."""
         with _notify.mutex:  # not while its end is noted
+            if self._abandoned:
+                return
+            lkid, new = self._lock._lkid, self._plan is None
             self._abandoned = True
             if new:
                 self._lock._forget()
+            _abandoned.add(self)
+
+        def withdrawn() -> None:
+            _abandoned.discard(self)
+            self._gone.set()
 
         def withdraw() -> None:
             status = lib.dlm_cancel(lkid, c.CANCELWAITOK if new else 0)
             if new and status == Status.CANCELGRANT:
                 lib.dlm_unlock(lkid, None, 0)
-            if then is not None:
-                then()
+            withdrawn()
 
-        _workers.submit(withdraw)
+        try:
+            _workers.submit(withdraw)
+        except BaseException:  # an interrupt: perhaps nobody does it
+            withdrawn()
+            raise
+
+
+_abandoned: "set[Request]" = set()  # and not withdrawn yet
 
 
 class Namespace(Place):
@@ -621,7 +634,10 @@ class Namespace(Place):
         """What was locked through this object and is still held is unlocked, what was asked for is withdrawn."""
         for request in list(_notify.under_way.values()):
             if isinstance(request, Request) and request._lock._space is self and request._plan is None:
-                request._withdraw()
+                request._abandon()
+        for request in _abandoned.copy():
+            if request._lock._space is self:
+                request._gone.wait()
         for lock in sorted(self._held(), key=_depth, reverse=True):
             if not lock._group:
                 lock._unlock(None, False)
@@ -691,6 +707,7 @@ def _after_fork() -> None:
     global _mutex
     _mutex = threading.RLock()
     _count.clear()
+    _abandoned.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -5,6 +5,7 @@ Tests run by pytest and by unittest alike; run.sh takes what is there.
 
 import ast
 import os
+import pathlib
 import select
 import signal
 import subprocess
@@ -78,6 +79,18 @@ class Child:
 
     def signal(self, number):
         self.p.send_signal(number)
+
+    def stop(self):
+        """SIGSTOP, and wait until all its threads have stopped."""
+        self.signal(signal.SIGSTOP)
+
+        def stopped():
+            for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+                if (task / "stat").read_text().rpartition(")")[2].split()[0] != "T":
+                    return False
+            return True
+
+        until(stopped, "all threads have stopped")
 
     def kill(self):
         self.p.send_signal(signal.SIGKILL)

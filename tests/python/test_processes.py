@@ -153,7 +153,7 @@ def give_up():
         master.do("l = ns.lock('stopped', EX)")
         child.start("give_up()")
         self.await_waiter("stopped")
-        master.signal(signal.SIGSTOP)
+        master.stop()
         until(lambda: child.has_answered(0.05) or child.signal(signal.SIGINT), "the second interrupt ends it")
         with self.assertRaisesRegex(Failed, "KeyboardInterrupt"):
             child.result()

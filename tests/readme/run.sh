@@ -18,7 +18,7 @@ for i in 1 2 3; do
 done
 for p in "${pids[@]}"; do wait "$p"; done
 highest=$(sed 's/.* //' "$dir"/out.* | sort -n | tail -n 1)
-timeout 60 python3 -B "$dir/counter.py" >"$dir/py"
+PYTHONPATH=python GODLM_LIBRARY=$PWD/build/libgodlm.so timeout 60 "${PYTHON:-python3}" -B "$dir/counter.py" >"$dir/py"
 CGO_ENABLED=0 timeout 120 go run "$dir/counter.go" >"$dir/go"
 # A program that ended before the next one started leaves nothing to count on.
 if [ "$highest" -lt 1000 ] || [ "$highest" -gt 3000 ] || ! grep -q '^count 1 trusted$' "$dir/py" || ! grep -q '^count 1 trusted true$' "$dir/go"; then
