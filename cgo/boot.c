@@ -170,9 +170,15 @@ int godlm_forked(void)
 	return atomic_load_explicit(&state, memory_order_relaxed) == FORKED;
 }
 
-/* exit(): leave before the process is gone, within bounded time. */
+/*
+ * exit(): leave before the process is gone, within bounded time. The program may have
+ * taken away the signal stack that it had before its first call, as Python's
+ * faulthandler does; without one the runtime aborts when it preempts this thread.
+ */
 __attribute__((destructor)) static void leave_at_exit(void)
 {
-	if (atomic_load(&state) == READY)
+	if (atomic_load(&state) == READY) {
+		godlm_prepare_thread();
 		godlmgo_close();
+	}
 }

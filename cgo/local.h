@@ -27,6 +27,7 @@ extern __thread struct thread_state godlm_thread __attribute__((tls_model("initi
 /* notify.c */
 void godlm_enter(void);
 void godlm_leave(void); /* runs what a signal left to do */
+void godlm_prepare_thread(void); /* an alternate signal stack, if it has none */
 void godlm_submit_begin(void); /* hold deliveries back until the lock id is stored */
 void godlm_submit_end(void);
 int godlm_signal(void);

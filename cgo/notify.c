@@ -68,7 +68,7 @@ static void make_key(void)
  * for them. Must come before the thread's first call into Go, which takes over
  * the stack that it finds.
  */
-static void prepare_thread(void)
+void godlm_prepare_thread(void)
 {
 	stack_t old;
 	godlm_thread.prepared = 1;
@@ -90,7 +90,7 @@ void godlm_enter(void)
 {
 	godlm_thread.inside++;
 	if (!godlm_thread.prepared)
-		prepare_thread();
+		godlm_prepare_thread();
 }
 
 void godlm_leave(void)

@@ -310,6 +310,13 @@ class EndTest(Case):
                 until(lambda: self.ns.resource_info("end").locks == 1)
                 self.assertEqual(l.read().valid, valid, source)
 
+    def test_with_faulthandler(self):
+        """It takes away the main thread's signal stack at the end, which the Go runtime wants; it hit one end in ten."""
+        source = "import faulthandler; faulthandler.enable()\nimport godlm; ns = godlm.join(); l = ns.lock('fault')"
+        for _ in range(20):
+            done = run(source)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
     def test_with_routines_in_flight(self):
         """Programs end while threads run routines, wait for locks, and requests are under way."""
         source = """
