@@ -539,6 +539,10 @@ func TestLost(t *testing.T) {
 	p.do("GODLM_LOST", "lock lost NL")
 	l := lock(t, ns, "lost", godlm.EX) // others get them
 	must(t, l.Unlock(bg))
+	p.do("ok", "again")
+	p.do("ok", "lock lost EX")
+	_, err := ns.Lock(bg, "lost", godlm.NL, godlm.Timeout(time.Second))
+	must(t, err)
 }
 
 // With GODLM_ON_LOST=abort the program is ended.

@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 //	convert NAME MODE      the same
 //	write NAME MODE TEXT   conversion that writes
 //	unlock NAME            ok
+//	again                  closes, and joins anew
 //	break                  ends connections that are not its own, and tells what that costs it
 func obey(in io.Reader, out io.Writer) {
 	ctx := context.Background()
@@ -79,6 +80,10 @@ func obey(in io.Reader, out io.Writer) {
 			err = l.Convert(ctx, m, godlm.Write(v))
 		case "unlock":
 			err = l.Unlock(ctx)
+		case "again":
+			if err = ns.Close(); err == nil {
+				ns, err = godlm.Join(ctx)
+			}
 		case "break":
 			if breakConnections() > 0 {
 				<-ns.Done()
