@@ -56,7 +56,7 @@ func (s *Settings) JoinPersistent() bool { return s.env("GODLM_JOIN_PERSISTENT")
 func (s *Settings) Configure(cfg *node.Config) (err error) {
 	cfg.Getenv = s.env
 	cfg.DeadlockWait = s.deadlockWait(cfg.Log)
-	cfg.Central = s.central(cfg.Log)
+	cfg.Central, cfg.Stay = s.masters(cfg.Log)
 	if cfg.Cluster, err = node.ClusterFrom(s.env); err != nil {
 		return config.Blame(s.getenv, err)
 	}
@@ -96,13 +96,20 @@ func (s *Settings) deadlockWait(log *slog.Logger) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// central is whether $GODLM_MASTER is "agent".
-func (s *Settings) central(log *slog.Logger) bool {
-	v := s.env("GODLM_MASTER")
-	if v != "" && v != "agent" {
-		log.Warn("GODLM_MASTER is not \"agent\"; the default is used", "value", v)
+// masters is what $GODLM_MASTER says: the agent masters what needs a master, or trees
+// that are in use stay with who asked first.
+func (s *Settings) masters(log *slog.Logger) (central, stay bool) {
+	switch v := s.env("GODLM_MASTER"); v {
+	case "", "use":
+		return false, false
+	case "first":
+		return false, true
+	case "agent":
+		return true, false
+	default:
+		log.Warn("GODLM_MASTER is none of use, first and agent; the default is used", "value", v)
+		return false, false
 	}
-	return v == "agent"
 }
 
 // Logger writes to w what is at least as grave as usual, or as $GODLM_LOG says

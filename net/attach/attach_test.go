@@ -49,6 +49,7 @@ func TestConfigure(t *testing.T) {
 		env        []string
 		wait       time.Duration
 		central    bool
+		stay       bool
 		lost, pr   bool
 		says       string
 	}{
@@ -59,8 +60,9 @@ func TestConfigure(t *testing.T) {
 			wait: 2 * time.Second, central: true, lost: true, pr: true},
 		{name: "environment before file", file: "deadlock_wait = \"2s\"\non_lost = \"abort\"\n", env: []string{"GODLM_DEADLOCK_WAIT_MS", "3", "GODLM_ON_LOST", "tell"},
 			wait: 3 * time.Millisecond},
+		{name: "first", env: []string{"GODLM_MASTER", "first"}, stay: true},
 		{name: "no number", env: []string{"GODLM_DEADLOCK_WAIT_MS", "soon"}, says: "GODLM_DEADLOCK_WAIT_MS is not a number"},
-		{name: "no master", env: []string{"GODLM_MASTER", "me"}, says: "GODLM_MASTER is not"},
+		{name: "no master", env: []string{"GODLM_MASTER", "me"}, says: "GODLM_MASTER is none of"},
 	} {
 		log.Reset()
 		s, err := Read(from(t, c.file, c.env...))
@@ -71,7 +73,7 @@ func TestConfigure(t *testing.T) {
 		if err := s.Configure(&cfg); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		if cfg.DeadlockWait != c.wait || cfg.Central != c.central || s.AbortOnLost() != c.lost || s.JoinPersistent() != c.pr || cfg.Cluster != nil {
+		if cfg.DeadlockWait != c.wait || cfg.Central != c.central || cfg.Stay != c.stay || s.AbortOnLost() != c.lost || s.JoinPersistent() != c.pr || cfg.Cluster != nil {
 			t.Errorf("%s: %+v, abort %v, persistent %v", c.name, cfg, s.AbortOnLost(), s.JoinPersistent())
 		}
 		if !strings.Contains(log.String(), c.says) || c.says == "" && log.Len() > 0 {

@@ -113,7 +113,7 @@ func (f *file) values() (out map[string]string, key string, err error) {
 		out["GODLM_VOTERS"] = strings.Join(voters, ",")
 	}
 	for _, w := range [...]struct{ key, text, name, silent, others string }{
-		{"master", f.Master, "GODLM_MASTER", "first", "agent"},
+		{"master", f.Master, "GODLM_MASTER", "use", "first, agent"},
 		{"log", f.Log, "GODLM_LOG", "", "debug, info, warn, error"},
 		{"on_lost", f.OnLost, "GODLM_ON_LOST", "tell", "abort"},
 	} {
@@ -122,7 +122,7 @@ func (f *file) values() (out map[string]string, key string, err error) {
 		case slices.Contains(strings.Split(w.others, ", "), w.text):
 			out[w.name] = w.text
 		case w.silent != "":
-			return nil, w.key, fmt.Errorf("%q is neither %s nor %s", w.text, w.silent, w.others)
+			return nil, w.key, fmt.Errorf("%q is none of %s, %s", w.text, w.silent, w.others)
 		default:
 			return nil, w.key, fmt.Errorf("%q is none of %s", w.text, w.others)
 		}

@@ -42,7 +42,7 @@ join_persistent = true
 			t.Errorf("%s is %q, want %q", name, got[name], want)
 		}
 	}
-	path = write(t, "master = \"first\"\non_lost = \"tell\"\njoin_persistent = false\n", 0o600)
+	path = write(t, "master = \"use\"\non_lost = \"tell\"\njoin_persistent = false\n", 0o600)
 	if got, err := Read(path); err != nil || len(got) != 0 {
 		t.Errorf("what the defaults are: %v, %v", got, err)
 	}
@@ -57,7 +57,7 @@ func TestWhatIsWrongAndWhere(t *testing.T) {
 		"deadlock_wait = \"5 apples\"\n":           "is no duration",
 		"deadlock_wait = \"0s\"\n":                 "out of range",
 		"runtime_dir = \"here\"\n":                 "is no absolute path",
-		"master = \"me\"\n":                        ":1: master: \"me\" is neither first nor agent",
+		"master = \"me\"\n":                        ":1: master: \"me\" is none of use, first, agent",
 		"join_persistent = \"yes\"\n":              ":1:",
 		"log = \"info\"\nlog = \"warn\"\n":         ":2:",
 		"log = \n":                                 ":1:",

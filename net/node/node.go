@@ -70,6 +70,8 @@ type Config struct {
 	DeadlockWait time.Duration
 	// Central: while this process is the agent, it masters all trees that it can.
 	Central bool
+	// Stay: trees that are in use do not move to who uses them most.
+	Stay bool
 	// Cluster: this host is one of several; nil: it is alone, and nothing is opened to
 	// any network.
 	Cluster *Cluster
@@ -187,6 +189,9 @@ func (n *Node) open() error {
 		where:   func(p proto.ProcID) { (*world)(n).SendAgent(&proto.Msg{Kind: proto.KWhere, Proc: p}) },
 	})
 	n.proc = process.New((*world)(n), n.book)
+	if n.cfg.Stay {
+		n.proc.SetMoving(0, process.MoveWait)
+	}
 	if n.cfg.DeadlockWait > 0 {
 		n.proc.SetDeadlockWait(int64(n.cfg.DeadlockWait))
 	}
