@@ -159,6 +159,8 @@ install: all
 	  install -d $(DESTDIR)$(MANDIR)/$$d && install -m 644 man/$$d/* $(DESTDIR)$(MANDIR)/$$d/ || exit 1; done
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR)
 	install -m 755 $(B)/godlm $(DESTDIR)$(BINDIR)/
+	install -d $(DESTDIR)$(PREFIX)/share/godlm
+	install -m 644 share/grafana.json $(DESTDIR)$(PREFIX)/share/godlm/
 	$(FILL) systemd/godlm-agent@.service.in > $(DESTDIR)$(UNITDIR)/godlm-agent@.service
 	$(foreach c,$(COMPLETIONS),install -d $(DESTDIR)$(PREFIX)/share/$(dir $(c)) && $(B)/godlm completion $(word 1,$(subst -, ,$(subst /, ,$(c)))) > $(DESTDIR)$(PREFIX)/share/$(c) &&) true
 
@@ -167,7 +169,8 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/godlm.h
 	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/godlm.pc
 	rm -f $(DESTDIR)$(LIBDIR)/godlm/libdlm.so $(DESTDIR)$(BINDIR)/godlm $(DESTDIR)$(UNITDIR)/godlm-agent@.service
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS)) $(DESTDIR)$(PREFIX)/share/godlm/grafana.json
+	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(PREFIX)/share/godlm
 	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(LIBDIR)/godlm
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/,$(MAN_PAGES:man/%=%))
 

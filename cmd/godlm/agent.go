@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +21,8 @@ import (
 )
 
 func newAgent(o *options) *cobra.Command {
-	return &cobra.Command{
+	var m served
+	c := &cobra.Command{
 		Use:   "agent",
 		Short: "Be there for the agent role, until SIGTERM or SIGINT",
 		Long: "A program that has no locks and does nothing but hold the agent role, so that the role does not move\n" +
@@ -34,9 +37,35 @@ func newAgent(o *options) *cobra.Command {
 			if err := s.Configure(&cfg); err != nil {
 				return &exit{exitError, err}
 			}
-			return serve(cfg)
+			if m.addr == "" {
+				m.addr = s.Get("GODLM_METRICS")
+			}
+			return serve(cfg, &m)
 		},
 	}
+	c.Flags().StringVar(&m.addr, "metrics", "", "serve metrics by HTTP at this address and port of the loopback network (default $GODLM_METRICS)")
+	c.Flags().BoolVar(&m.anywhere, "metrics-anywhere", false, "the address may be one that other machines reach")
+	return c
+}
+
+// served is what an agent serves by HTTP.
+type served struct {
+	addr     string
+	anywhere bool
+	node     atomic.Pointer[node.Node] // nil: not a member
+}
+
+func (m *served) start(ctx context.Context, log *slog.Logger) error {
+	if m.addr == "" {
+		return nil
+	}
+	l, err := listenLocal(m.addr, m.anywhere)
+	if err != nil {
+		return &exit{exitError, fmt.Errorf("metrics: %w", err)}
+	}
+	log.Info("metrics are served", "url", "http://"+l.Addr().String()+"/metrics")
+	go serveHTTP(ctx, l, metricsHandler(m.node.Load, m.anywhere, log), log)
+	return nil
 }
 
 // again is the longest pause before an agent whose host was removed comes back as a new
@@ -48,9 +77,12 @@ const leaveTime = 5 * time.Second
 
 // serve is an agent until a signal comes. When its host is removed from the cluster it
 // comes back as a new member.
-func serve(cfg node.Config) error {
+func serve(cfg node.Config, m *served) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer cancel()
+	if err := m.start(ctx, cfg.Log); err != nil {
+		return err
+	}
 	cfg.Leave = leaveTime
 	cfg.Context = ctx // it waits for a majority of hosts as long as it takes
 	for {
@@ -63,13 +95,16 @@ func serve(cfg node.Config) error {
 		case err != nil && !errors.Is(err, node.ErrRefused) && !errors.Is(err, node.ErrRemoved):
 			return &exit{exitError, err}
 		case err == nil:
+			m.node.Store(n)
 			notify("READY=1")
 			select {
 			case <-ctx.Done():
 				notify("STOPPING=1")
+				m.node.Store(nil)
 				n.Close()
 				return nil
 			case <-lost:
+				m.node.Store(nil)
 				n.Close()
 			}
 		}

@@ -22,8 +22,13 @@ const (
 	exitOK     = 0
 	exitError  = 1 // it could not be done
 	exitUsage  = 2 // the command line is wrong
-	exitStall  = 3 // status: something keeps programs waiting
-	exitNobody = 4 // status, members: no program uses the lock manager
+	exitStall  = 3 // status, waiters: somebody waits
+	exitNobody = 4 // no program uses the lock manager
+	// The commands that ask others.
+	exitPartial = 5 // not everybody has answered, or there is more than was asked for
+	exitAbsent  = 6 // there is no such resource or owner
+	exitWarning = 7 // doctor: something could be better
+	exitWrong   = 8 // doctor: something is wrong
 )
 
 // version is set by the linker.
@@ -83,7 +88,8 @@ func newRoot() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.PersistentFlags().StringVar(&o.cluster, "cluster", "", "name of the cluster (default $GODLM_CLUSTER, else \"default\")")
-	root.AddCommand(newAgent(o), newMembers(o), newStatus(o), newEvict(o), newConfig(o), newKey(), newLock(o), newGet(o), newSet(o))
+	root.AddCommand(newAgent(o), newMembers(o), newStatus(o), newEvict(o), newConfig(o), newKey(), newLock(o), newGet(o), newSet(o),
+		newLocks(o), newWaiters(o), newExplain(o), newMetrics(o), newDoctor(o), newTop(o))
 	return root
 }
 

@@ -71,15 +71,23 @@ func (o *options) members() (list []member, path string, err error) {
 	if path, err = o.directory(); err != nil {
 		return nil, "", err
 	}
+	if list, err = o.listMembers(path); err != nil {
+		return nil, "", &exit{exitError, err}
+	}
+	return list, path, nil
+}
+
+// listMembers looks at that one.
+func (o *options) listMembers(path string) (list []member, err error) {
 	seen, err := node.Inspect(path)
 	if err != nil {
-		return nil, "", &exit{exitError, err}
+		return nil, err
 	}
 	list = []member{}
 	for _, s := range seen {
 		list = append(list, member{fmt.Sprintf("%#x", uint64(s.Proc)), s.Pid, s.Program, s.State, s.Agent})
 	}
-	return list, path, nil
+	return list, nil
 }
 
 func printMembers(w io.Writer, list []member) error {

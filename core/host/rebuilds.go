@@ -10,6 +10,9 @@ type rebuilds struct {
 	nanos   uint64
 }
 
+// slowRebuild is how long one takes that people are told of.
+const slowRebuild = second / 10
+
 // Rebuilding implements agent.World.
 func (w *world) Rebuilding(busy bool) {
 	r, now := &w.rebuilds, w.world.Now()
@@ -28,7 +31,11 @@ func (w *world) Rebuilding(busy bool) {
 	}
 	r.classes[i]++
 	r.nanos += uint64(max(d, 0))
-	(*Host)(w).note(Info, "resources without a master were rebuilt in %s", ago(d))
+	level := Debug
+	if d > slowRebuild {
+		level = Info
+	}
+	(*Host)(w).note(level, "resources without a master were rebuilt in %.1f ms", float64(d)/1e6)
 }
 
 // Count adds what this host has counted.

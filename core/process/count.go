@@ -69,14 +69,21 @@ func (m *members) remember(list []proto.Obituary) {
 
 // deathOf is the death of an owner of locks as the cause of what it does to value blocks.
 func (p *Process) deathOf(owner proto.ProcID) proto.Cause {
-	o := proto.Obituary{Proc: owner}
+	o := p.obituary(owner)
+	return o.Cause(proto.CauseHolderDied, p.world.Date())
+}
+
+// obituary is what is known of a process that has died.
+func (p *Process) obituary(dead proto.ProcID) proto.Obituary {
 	m := &p.members
-	m.Lock()
-	for i := range m.obits {
-		if m.obits[i].Proc == owner {
-			o = m.obits[i]
+	if dead != 0 {
+		m.Lock()
+		defer m.Unlock()
+		for i := range m.obits {
+			if m.obits[i].Proc == dead {
+				return m.obits[i]
+			}
 		}
 	}
-	m.Unlock()
-	return o.Cause(proto.CauseHolderDied, p.world.Date())
+	return proto.Obituary{Proc: dead}
 }

@@ -175,7 +175,8 @@ func (k *Look) resources(s *shard, r *root, out *proto.Sight) {
 func (r *root) see() proto.SeenTree {
 	t := r.tree
 	return proto.SeenTree{
-		Root: r.key, Assign: r.assign, Serving: r.where == local || r.where == keeping, Since: t.Since, Why: t.Why, From: t.From,
+		Before: r.shard.p.obituary(t.From),
+		Root:   r.key, Assign: r.assign, Serving: r.where == local || r.where == keeping, Since: t.Since, Why: t.Why, From: t.From,
 		Locks: t.Locks(), Queued: t.Queued,
 	}
 }

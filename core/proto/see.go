@@ -100,6 +100,7 @@ type SeenTree struct {
 	Since     uint32
 	Why       Origin
 	From      ProcID
+	Before    Obituary // of From, if it has died and is known
 	Locks     uint32
 	Queued    uint32
 	Rate      uint64 // requests in 1000 s
@@ -263,6 +264,7 @@ func (t *SeenTree) code(f *fields) {
 	num(f, &t.Since)
 	numUpTo(f, &t.Why, uint64(Origins)-1)
 	num(f, &t.From)
+	t.Before.code(f)
 	num(f, &t.Locks)
 	num(f, &t.Queued)
 	num(f, &t.Rate)

@@ -113,13 +113,17 @@ func (s *Settings) masters(log *slog.Logger) (central, stay bool) {
 }
 
 // Logger writes to w what is at least as grave as usual, or as $GODLM_LOG says
-// (debug|info|warn|error).
+// (debug|info|warn|error). With GODLM_LOG_FORMAT=json each line is an object.
 func Logger(env func(string) string, w io.Writer, usual slog.Level) *slog.Logger {
 	level := usual
 	if v := env("GODLM_LOG"); v != "" {
 		_ = level.UnmarshalText([]byte(v)) // an unknown word leaves the default
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	opt := &slog.HandlerOptions{Level: level}
+	if env("GODLM_LOG_FORMAT") == "json" {
+		return slog.New(slog.NewJSONHandler(w, opt))
+	}
+	return slog.New(slog.NewTextHandler(w, opt))
 }
 
 // Status is what a program is answered when Read or Open fails.

@@ -40,6 +40,8 @@ type file struct {
 	DeadlockWait   string `toml:"deadlock_wait"`
 	Master         string `toml:"master"`
 	Log            string `toml:"log"`
+	LogFormat      string `toml:"log_format"`
+	Metrics        string `toml:"metrics"`
 	OnLost         string `toml:"on_lost"`
 	JoinPersistent bool   `toml:"join_persistent"`
 
@@ -93,6 +95,7 @@ func (f *file) values() (out map[string]string, key string, err error) {
 		{"advertise", f.Advertise, "GODLM_ADVERTISE", false},
 		{"key_file", f.KeyFile, "GODLM_KEY_FILE", true},
 		{"state_dir", f.StateDir, "GODLM_STATE_DIR", true},
+		{"metrics", f.Metrics, "GODLM_METRICS", false},
 	} {
 		if s.text == "" {
 			continue
@@ -115,6 +118,7 @@ func (f *file) values() (out map[string]string, key string, err error) {
 	for _, w := range [...]struct{ key, text, name, silent, others string }{
 		{"master", f.Master, "GODLM_MASTER", "use", "first, agent"},
 		{"log", f.Log, "GODLM_LOG", "", "debug, info, warn, error"},
+		{"log_format", f.LogFormat, "GODLM_LOG_FORMAT", "text", "json"},
 		{"on_lost", f.OnLost, "GODLM_ON_LOST", "tell", "abort"},
 	} {
 		switch {

@@ -35,7 +35,8 @@ type gathering struct {
 	procs  map[proto.ProcID]*proto.SeenSilent
 	hosts  map[proto.HostID]*proto.SeenSilent
 	silent []proto.SeenSilent
-	left   int // of the limit
+	still  map[proto.ProcID]bool // stopped when they were asked
+	left   int                   // of the limit
 	cut    bool
 }
 
@@ -48,6 +49,7 @@ func (r *role) gather(q *proto.Inquiry, deep bool, tell func(*proto.Sight) bool)
 	g := &gathering{
 		r: r, number: r.lastGathering, tell: tell, left: int(q.Limit),
 		procs: map[proto.ProcID]*proto.SeenSilent{}, hosts: map[proto.HostID]*proto.SeenSilent{},
+		still: map[proto.ProcID]bool{},
 	}
 	r.gatherings[g.number] = g
 	patience := time.Duration(q.Patience)
@@ -86,7 +88,11 @@ func (g *gathering) own(q *proto.Inquiry) {
 	r := g.r
 	s := &proto.Sight{Host: r.hostName(), Version: Release}
 	for _, id := range slices.Sorted(maps.Keys(r.members)) {
-		s.Members = append(s.Members, r.seenMember(r.members[id]))
+		m := r.seenMember(r.members[id])
+		s.Members = append(s.Members, m)
+		if m.State == Stopped {
+			g.still[id] = true
+		}
 	}
 	if r.noted != nil && r.groups != nil {
 		for _, id := range r.noted.Notes().IDs() {
@@ -309,7 +315,18 @@ func (g *gathering) tooLate() {
 
 // finish ends the answer when nobody is waited for.
 func (g *gathering) finish() {
-	if len(g.procs)+len(g.hosts) > 0 || g.r.gatherings[g.number] != g {
+	if g.r.gatherings[g.number] != g {
+		return
+	}
+	if len(g.hosts) > 0 || len(g.procs) > 0 {
+		for id := range g.procs {
+			if !g.still[id] {
+				return
+			}
+		}
+		if len(g.hosts) == 0 { // who is stopped will not answer
+			g.tooLate()
+		}
 		return
 	}
 	delete(g.r.gatherings, g.number)

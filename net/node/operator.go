@@ -101,7 +101,9 @@ func Look(path string, q *proto.Inquiry, each func(*proto.Sight) error) error {
 }
 
 // Look does the same from within a member.
-func (n *Node) Look(q *proto.Inquiry, each func(*proto.Sight) error) error { return look(n.dir, q, each) }
+func (n *Node) Look(q *proto.Inquiry, each func(*proto.Sight) error) error {
+	return look(n.dir, q, each)
+}
 
 func look(d *rundir.Dir, q *proto.Inquiry, each func(*proto.Sight) error) error {
 	patience := time.Duration(q.Patience)

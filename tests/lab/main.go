@@ -25,7 +25,7 @@ func Main(work func(missing error) int) {
 	if os.Getenv(inside) != "" && os.Getpid() == 1 {
 		os.Exit(work(settle()))
 	}
-	if err := build(); err != nil { // here, since a compiler's downloads need the machine's network
+	if err := Build(); err != nil { // here, since a compiler's downloads need the machine's network
 		_, _ = fmt.Fprintln(os.Stderr, "lab:", err)
 		os.Exit(1)
 	}
@@ -110,8 +110,8 @@ func Root() (string, error) {
 	return "", err
 }
 
-// build makes the programs that a lab runs. What an outer make has said is not for it.
-func build() error {
+// Build makes the programs that a lab runs. What an outer make has said is not for it.
+func Build() error {
 	root, err := Root()
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ def check_format(path):
 headers = "".join((top / h).read_text() for h in ("include/sys/dlm.h", "include/godlm.h"))
 environment = {"GODLM_DIR", "GODLM_CLUSTER", "GODLM_LOG", "GODLM_ON_LOST", "GODLM_DEADLOCK_WAIT_MS", "GODLM_MASTER", "GODLM_CONFIG", "GODLM_JOIN_PERSISTENT", "GODLM_PUBLIC_NAMESPACE",
                "GODLM_VOTERS", "GODLM_HOST", "GODLM_BIND", "GODLM_ADVERTISE", "GODLM_KEY_FILE", "GODLM_STATE_DIR", "GODLM_LEASE_MS", "GODLM_SUSPECT_MS", "GODLM_PROBE_MS",
-               "GODLM_LOCK_NAME", "GODLM_TOKEN", "GODLM_VALUE", "GODLM_VALUE_HEX", "GODLM_VALUE_VALID"}
+               "GODLM_LOCK_NAME", "GODLM_TOKEN", "GODLM_VALUE", "GODLM_VALUE_HEX", "GODLM_VALUE_VALID", "GODLM_LOG_FORMAT", "GODLM_METRICS"}
 functions = declarations()
 pages = sorted(man.glob("man*/*"))
 for name in functions:
