@@ -50,9 +50,12 @@ func (b *bench) client(host int) (*driven, error) {
 	return d, err
 }
 
-// keeper is a process, where the servers are, that masters a resource.
+// keeper is a process, where the servers are, that masters a resource and goes on to do
+// so although another uses it more.
 func (b *bench) keeper(host int, resource string) (*driven, error) {
-	d, _, err := b.startClient("keeper", b.x.client(b.site, b.addrs, host), b.place.servers)
+	c := b.x.client(b.site, b.addrs, host)
+	c.Env = append(c.Env, "GODLM_MASTER=first")
+	d, _, err := b.startClient("keeper", c, b.place.servers)
 	if err == nil {
 		_, err = d.ask("keep %s", resource)
 	}
