@@ -20,9 +20,9 @@
 //
 // # Value blocks
 //
-// The grant of a new lock, and of a conversion that does not go down from PW or EX, reads
-// the block: [Lock.Block]. It is written by [Write] with a conversion down from PW or EX (or
-// to the same mode), or with the unlock from them. [Block.Valid] is part of the result and
+// The grant of a new lock, and of a conversion upward or to the same mode below PW, reads the
+// block: [Lock.Block]. It is written by [Write] with a conversion down from PW or EX (or to the
+// same mode), or with the unlock from them. [Block.Valid] is part of the result and
 // never an error: the lock is granted, and the newest contents that survived are there.
 // They are as the last writer left them, but whoever had PW or EX then may have been about to
 // change them, and what they stand for. A write makes the block valid again. A name that
