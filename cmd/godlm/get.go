@@ -16,8 +16,8 @@ func newGet(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "get [options] NAME",
 		Short: "Print a value block",
-		Long: "Prints the value block of NAME. The exit status tells whether it is valid (0) or not (5), or that nobody has a\n" +
-			"lock on NAME (4): then there is no value. No lock is taken, unless --mode asks for one.",
+		Long: "Prints the value block of NAME. The exit status tells whether it is valid (0) or not (9), or that nobody has a\n" +
+			"lock on NAME (6): then there is no value. No lock is taken, unless --mode asks for one.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := x.exclusive(); err != nil {
@@ -73,7 +73,7 @@ func (x *target) get(out io.Writer, name string, as format, m godlm.Mode) (err e
 	case err != nil:
 		return err
 	case !exists:
-		return &exit{status: exitNobody}
+		return &exit{status: exitAbsent}
 	case !b.Valid:
 		return &exit{status: exitNotValid}
 	}

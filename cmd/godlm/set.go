@@ -34,7 +34,7 @@ func newSet(o *options) *cobra.Command {
 		Short: "Write a value block",
 		Long: "Writes the value block of NAME under an exclusive lock: VALUE, the contents of a file (--file, '-' is standard\n" +
 			"input), or the present number plus one (--increment). A value lives as long as somebody has a lock on NAME: if nobody\n" +
-			"else has, the exit status is 4, unless --hold keeps it.",
+			"else has, the exit status is 6, unless --hold keeps it.",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := s.exclusive(); err != nil {
@@ -62,8 +62,8 @@ func newSet(o *options) *cobra.Command {
 	f := c.Flags()
 	f.Var(&s.as, "as", "VALUE and OLD are text, hex, u32 or u64 (the block's first word, the rest stays)")
 	f.StringVar(&s.file, "file", "", "write what is in this file, 32 bytes at most; '-' is standard input")
-	f.BoolVar(&s.ifValid, "if-valid", false, "only if the block is valid (else status 5)")
-	f.StringVar(&s.ifEquals, "if-equals", "", "only if the value is this one (else status 7)")
+	f.BoolVar(&s.ifValid, "if-valid", false, "only if the block is valid (else status 9)")
+	f.StringVar(&s.ifEquals, "if-equals", "", "only if the value is this one (else status 11)")
 	f.StringVar(&s.increment, "increment", "", "add this number to the value, and print the sum")
 	f.Lookup("increment").NoOptDefVal = "1"
 	f.DurationVar(&s.hold, "hold", 0, "keep the value for so long, or with 0 until a signal comes, by an NL lock")
@@ -116,7 +116,7 @@ func (s *setting) run(stdin io.Reader, out, errs io.Writer, name, value string) 
 	}
 	if !kept {
 		_, _ = fmt.Fprintf(errs, "godlm: nobody else has a lock on %q: the value is forgotten already (--hold keeps it)\n", name) // nobody is left to tell
-		return &exit{status: exitNobody}
+		return &exit{status: exitAbsent}
 	}
 	return nil
 }

@@ -21,9 +21,9 @@ import (
 // Exit statuses of get and set beside the common ones, documented in godlm-get(1) and
 // godlm-set(1).
 const (
-	exitNotValid = 5 // the value block is not valid
-	exitConflict = 6 // not got in time, or it would have to wait
-	exitUnequal  = 7 // set: the value is not the one that was expected
+	exitNotValid = 9  // the value block is not valid
+	exitConflict = 10 // not got in time, or it would have to wait
+	exitUnequal  = 11 // set: the value is not the one that was expected
 )
 
 // joinTime is how long godlm.Join waits if nothing else is said.

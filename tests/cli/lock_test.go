@@ -177,7 +177,7 @@ func TestLockValue(t *testing.T) {
 	p.want(1, "", "lock", "--value", "two", "v", "false")
 	p.want(0, "one\n", "get", "v")
 	p.want(1, "", "lock", "--value", "two", "--invalidate-on-failure", "v", "false")
-	p.want(5, "one\n", "get", "v")
+	p.want(9, "one\n", "get", "v")
 	p.want(0, "1 one 0\n", "lock", "--value", "two", "--invalidate-on-failure", "v", "sh", "-c", "echo 1 $GODLM_VALUE $GODLM_VALUE_VALID")
 	p.want(0, "two\n", "get", "v")
 	// What could not run has written nothing.
@@ -194,7 +194,7 @@ func TestLockKilled(t *testing.T) {
 	p.signal(g.Cmd, syscall.SIGKILL)
 	p.want(0, "", "lock", "--mode", "PR", "k", "true")
 	p.until("the command is dead", func() bool { return state(child) == "" })
-	p.want(5, "", "get", "k")
+	p.want(9, "", "get", "k")
 
 	g = p.start("lock", "--on-death", "none", "k", "sh", "-c", "echo $$ > "+p.file("pid2")+"; exec sleep 1000")
 	child = p.appears("pid2")

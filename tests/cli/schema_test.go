@@ -59,8 +59,23 @@ func check(root, s schema, v any, at string) error {
 	if list, ok := s["enum"].([]any); ok && !slices.Contains(list, v) {
 		return fmt.Errorf("%s is %v, none of %v", at, v, list)
 	}
+	if kinds, several := s["type"].([]any); several {
+		var err error
+		for _, kind := range kinds {
+			one := maps.Clone(s)
+			one["type"] = kind
+			if err = check(root, one, v, at); err == nil {
+				return nil
+			}
+		}
+		return err
+	}
 	switch kind := s["type"]; kind {
 	case nil:
+	case "null":
+		if v != nil {
+			return fmt.Errorf("%s is %v, not null", at, v)
+		}
 	case "object":
 		return checkObject(root, s, v, at)
 	case "array":

@@ -15,20 +15,22 @@ type shown struct {
 	Hex   string
 }
 
-func strict(t *testing.T, text string, v any) {
-	t.Helper()
+// strict reads what a command has printed, which its schema describes.
+func (p *place) strict(schema, text string, v any) {
+	p.t.Helper()
+	p.conforms(schema, text)
 	d := json.NewDecoder(strings.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		t.Fatalf("%v\n%s", err, text)
+		p.t.Fatalf("%v\n%s", err, text)
 	}
 }
 
 func TestGetSet(t *testing.T) {
 	p := newPlace(t)
-	p.want(4, "", "get", "v")
-	p.want(4, "nobody else has a lock on \"v\": the value is forgotten already", "set", "v", "gone")
-	p.want(4, "", "get", "v")
+	p.want(6, "", "get", "v")
+	p.want(6, "nobody else has a lock on \"v\": the value is forgotten already", "set", "v", "gone")
+	p.want(6, "", "get", "v")
 	p.keep("v")
 	p.want(0, "\n", "get", "v")
 
@@ -48,7 +50,7 @@ func TestGetSet(t *testing.T) {
 		{1, "is no number of 64 bits", []string{"--as", "u64", "--increment=-1"}, "u64", "0\n"},
 		{0, "1\n", []string{"--increment"}, "text", "1\n"},
 		{0, "43\n", []string{"--increment=42"}, "text", "43\n"},
-		{7, "another one", []string{"--if-equals", "42", "44"}, "text", "43\n"},
+		{11, "another one", []string{"--if-equals", "42", "44"}, "text", "43\n"},
 		{0, "", []string{"--if-equals", "43", "--if-valid", "44"}, "text", "44\n"},
 		{1, "not both numbers", []string{"--increment=x"}, "text", "44\n"},
 		{1, "do not fit", []string{strings.Repeat("x", 33)}, "text", "44\n"},
@@ -76,7 +78,7 @@ func TestGetSet(t *testing.T) {
 		Locks  int
 		shown
 	}
-	strict(t, p.want(0, "", "get", "--json", "v"), &g)
+	p.strict("get", p.want(0, "", "get", "--json", "v"), &g)
 	if g.Name != "v" || !g.Exists || g.Locks != 1 || !g.Valid || g.Text != nil || !strings.HasPrefix(g.Hex, "66726f6d0061207069706500") {
 		t.Errorf("%+v", g)
 	}
@@ -85,7 +87,7 @@ func TestGetSet(t *testing.T) {
 		Value, Was shown
 		Kept       bool
 	}
-	strict(t, p.want(0, "", "set", "--json", "v", "j"), &s)
+	p.strict("set", p.want(0, "", "set", "--json", "v", "j"), &s)
 	if s.Name != "v" || *s.Value.Text != "j" || s.Was.Hex != g.Hex || !s.Kept || !s.Was.Valid {
 		t.Errorf("%+v", s)
 	}
@@ -94,15 +96,15 @@ func TestGetSet(t *testing.T) {
 	w := p.start("lock", "v", "sh", "-c", "echo > "+p.file("writing")+"; exec sleep 1000")
 	p.appears("writing")
 	p.want(0, "j\n", "get", "v") // it has not written yet
-	p.want(6, "not granted in time", "get", "--mode", "PR", "--timeout", "10ms", "v")
-	p.want(6, "would have to wait", "set", "--nonblock", "v", "no")
+	p.want(10, "not granted in time", "get", "--mode", "PR", "--timeout", "10ms", "v")
+	p.want(10, "would have to wait", "set", "--nonblock", "v", "no")
 	p.signal(w.Cmd, syscall.SIGKILL)
-	p.want(5, "j\n", "get", "--mode", "PR", "v")
-	strict(t, p.want(5, "", "get", "--json", "v"), &g)
+	p.want(9, "j\n", "get", "--mode", "PR", "v")
+	p.strict("get", p.want(9, "", "get", "--json", "v"), &g)
 	if g.Valid {
 		t.Errorf("%+v", g)
 	}
-	p.want(5, "is not valid", "set", "--if-valid", "v", "no")
+	p.want(9, "is not valid", "set", "--if-valid", "v", "no")
 	p.want(0, "", "set", "v", "mended")
 	p.want(0, "mended\n", "get", "v")
 }
@@ -127,10 +129,10 @@ func TestHold(t *testing.T) {
 	p.want(0, "", "set", "h", "changed")
 	p.signal(h.Cmd, syscall.SIGTERM)
 	p.end(h, 0)
-	p.want(4, "", "get", "h")
+	p.want(6, "", "get", "h")
 	h = p.start("set", "--hold=10ms", "h", "kept")
 	p.end(h, 0)
-	p.want(4, "", "get", "h")
+	p.want(6, "", "get", "h")
 }
 
 // Counts of programs at the same time are not lost.
@@ -157,7 +159,7 @@ func TestDomainOption(t *testing.T) {
 	p := newPlace(t)
 	p.agent()
 	p.want(3, "", "lock", "--domain", "books", "--invalidate-on-failure", "ledger", "sh", "-c", "exit 3")
-	p.want(5, "", "get", "ledger") // nobody has a lock, and it is not forgotten
+	p.want(9, "", "get", "ledger") // nobody has a lock, and it is not forgotten
 	p.want(1, "the resource is persistent", "set", "ledger", "x")
-	p.want(5, "is not valid", "set", "--domain", "books", "--if-valid", "ledger", "x")
+	p.want(9, "is not valid", "set", "--domain", "books", "--if-valid", "ledger", "x")
 }
