@@ -175,9 +175,8 @@ func (h *Host) fromSeat(from proto.HostID, m *proto.Msg) {
 		if h.world.Here(p) {
 			home, known = h.me, true
 		}
-		if known {
-			h.world.Tell(from, &proto.Msg{Kind: proto.KHome, Proc: p, Host: home})
-		}
+		// Of one that has ended: 0.
+		h.world.Tell(from, &proto.Msg{Kind: proto.KHome, Proc: p, Host: home})
 		return
 	}
 	if !known || home != from {

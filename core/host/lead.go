@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/godlm/godlm/core/proto"
@@ -45,48 +46,95 @@ func (h *Host) silence(id proto.HostID, now int64) int64 {
 	return now - max(h.heard[id], h.listens)
 }
 
-// vote brings who votes in line with who is to.
+// vote brings who votes in line with who is to: the hosts that this one's configuration
+// names. The others learn, as long as they are there.
 func (h *Host) vote(now int64) {
 	if now-h.changing < 3*h.cfg.Tick {
 		return
 	}
+	learn, promote, demote, remove := h.newVoters(now)
+	switch {
+	case len(learn) > 0: // a new host first learns; then it takes the place of the one it replaces
+		promote, demote, remove = nil, nil, nil
+	case len(promote)+len(demote)+len(remove) == 0:
+		h.giveWay(now)
+		return
+	}
+	h.changing = now
+	if err := h.log.Change(append(learn, demote...), promote, remove); err != nil {
+		h.note(Debug, "change who votes: %v", err)
+	}
+	h.settle()
+}
+
+// newVoters are those who are to become learners, voters and learners again, and whose
+// part is over.
+func (h *Host) newVoters(now int64) (learn, promote, demote, remove []uint64) {
 	voters, learners := h.log.Voters(), h.log.Learners()
-	var add, promote, remove []uint64
-	for id, k := range h.known {
-		x := uint64(id)
+	for _, id := range slices.Sorted(maps.Keys(h.known)) {
+		x, k := uint64(id), h.known[id]
 		switch {
 		case slices.Contains(h.state.Replaced, id):
 		case !slices.Contains(voters, x) && !slices.Contains(learners, x):
-			add = append(add, x)
-		case slices.Contains(voters, x) && !h.configured(k.name) && h.isUp(id):
-			add = append(add, x) // it votes no more
+			if k.here {
+				learn = append(learn, x)
+			}
 		case slices.Contains(learners, x) && h.configured(k.name) && h.isUp(id) && h.log.CaughtUp(x):
 			promote = append(promote, x)
 		}
 	}
-	for _, id := range h.state.Replaced {
-		x := uint64(id)
-		if slices.Contains(voters, x) || slices.Contains(learners, x) {
+	for _, x := range voters {
+		switch id := proto.HostID(x); {
+		case slices.Contains(h.state.Replaced, id):
+			remove = append(remove, x)
+		case id != h.me && h.unnamed(id):
+			demote = append(demote, x)
+		}
+	}
+	for _, x := range learners {
+		if id := proto.HostID(x); slices.Contains(h.state.Replaced, id) || h.goneForGood(id, now) {
 			remove = append(remove, x)
 		}
 	}
-	// A new host first learns; then it takes the place of the one it replaces.
-	if len(add) > 0 {
-		promote, remove = nil, nil
+	if len(voters)+len(promote)-len(demote)-len(remove) < 1 { // remove may have learners: then it waits
+		demote, remove = nil, nil
 	}
-	if len(remove) > 0 && len(promote) == 0 && len(voters)-len(remove) < 1 {
+	return learn, promote, demote, remove
+}
+
+// unnamed reports whether a voter is known by a name that the configuration does not have.
+// One that was never a member and is not there may have any.
+func (h *Host) unnamed(id proto.HostID) bool {
+	name := h.nameOf(id)
+	return name != hex(id) && !h.configured(name)
+}
+
+// goneForGood reports whether a learner is no member and was not heard for long. Should
+// it come back, it learns again.
+func (h *Host) goneForGood(id proto.HostID, now int64) bool {
+	k := h.known[id]
+	return view.Find(h.state, id) == nil && (k == nil || !k.here) && h.silence(id, now) > gone*h.cfg.Lease
+}
+
+// gone is how many leases a learner may be away.
+const gone = 10
+
+// giveWay has a host lead that the configuration names, if this one is to vote no more:
+// that one sees to it.
+func (h *Host) giveWay(now int64) {
+	if h.Votes() {
 		return
 	}
-	if len(add)+len(promote)+len(remove) == 0 {
-		return
+	for _, x := range h.log.Voters() {
+		if id := proto.HostID(x); id != h.me && h.configured(h.nameOf(id)) && h.isUp(id) && h.log.CaughtUp(x) {
+			h.changing = now
+			if err := h.log.Transfer(x); err != nil {
+				h.note(Debug, "have another host lead: %v", err)
+			}
+			h.settle()
+			return
+		}
 	}
-	slices.Sort(add)
-	slices.Sort(promote)
-	h.changing = now
-	if err := h.log.Change(add, promote, remove); err != nil {
-		h.note(Debug, "change who votes: %v", err)
-	}
-	h.settle()
 }
 
 func (h *Host) configured(name string) bool { return slices.Contains(h.cfg.Voters, name) }

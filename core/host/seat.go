@@ -139,6 +139,9 @@ func (h *Host) seatChanged() {
 
 // seated goes on with what has waited for the coordination.
 func (h *Host) seated() {
+	if h.agent != nil {
+		h.placeAll()
+	}
 	for _, id := range slices.Sorted(maps.Keys(h.known)) {
 		h.release(id)
 	}
@@ -307,6 +310,10 @@ func (h *Host) fromCoordinator(m *proto.Msg) {
 	case proto.KForget:
 		h.world.Forget(m.Proc)
 	case proto.KHome:
+		if m.Host == 0 { // dead, which a view will tell
+			delete(h.where, m.Proc)
+			return
+		}
 		if len(h.places) >= maxPlaces {
 			clear(h.places) // they can be asked for again
 		}
@@ -333,6 +340,16 @@ func (h *Host) Where(asker, p proto.ProcID) {
 	if !slices.Contains(h.where[p], asker) {
 		h.where[p] = append(h.where[p], asker)
 	}
+}
+
+// placeAll answers all who wait: this host knows now.
+func (h *Host) placeAll() {
+	for _, p := range slices.Sorted(maps.Keys(h.where)) {
+		for _, asker := range h.where[p] {
+			h.tellPlace(asker, p)
+		}
+	}
+	clear(h.where)
 }
 
 func (h *Host) tellPlace(asker, p proto.ProcID) {

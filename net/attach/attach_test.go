@@ -86,6 +86,8 @@ func TestConfigure(t *testing.T) {
 func TestBlame(t *testing.T) {
 	for _, c := range []struct{ file, name, value, says string }{
 		{file: "[voters]\na = \"127.0.0.1\"\nb = \"127.0.0.1\"\n", name: "GODLM_HOST", value: "a", says: ":3: b: voters a and b have the same address"},
+		{file: "host = \"a\"\n[voters]\na = \"127.0.0.1\"\nhost = \"127.0.0.1\"\n", name: "GODLM_LOG", value: "warn", says: ":4: host: voters a and host have the same address"},
+		{file: "[voters]\na = \"127.0.0.1\"\nbind = \"127.0.0.2\"\n", name: "GODLM_BIND", value: "x", says: "GODLM_BIND"},
 		{name: "GODLM_VOTERS", value: "a=", says: "GODLM_VOTERS: voter a: "},
 		{file: "mastr = \"agent\"\n", says: ":1:1: unknown key mastr"},
 	} {

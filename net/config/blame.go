@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 )
@@ -49,15 +50,31 @@ func BlameFile(path string, err error) error {
 		return err
 	}
 	key := keys[e.Name]
-	line, there := find(b, key)
+	line, there := find(top(b), key)
 	if e.Name == "GODLM_VOTERS" {
 		line, there = table(b, key)
-		if at, ok := find(b, e.Item); ok && e.Item != "" {
-			line, key = at, e.Item
+		if n, ok := find(after(b, line), e.Item); there && ok && e.Item != "" {
+			line, key = line+n, e.Item
 		}
 	}
 	if !there {
 		return err
 	}
 	return fmt.Errorf("configuration: %s:%d: %s: %w", path, line, key, e.Err)
+}
+
+// top is what stands before the first table.
+func top(b []byte) []byte {
+	if line, there := match(b, `\[`); there {
+		return bytes.Join(bytes.SplitAfterN(b, []byte("\n"), line)[:line-1], nil)
+	}
+	return b
+}
+
+// after is what stands below a line.
+func after(b []byte, line int) []byte {
+	if rest := bytes.SplitAfterN(b, []byte("\n"), line+1); len(rest) > line {
+		return rest[line]
+	}
+	return nil
 }
