@@ -17,6 +17,7 @@ type Report struct {
 	Member      bool     `json:"member"` // with a lease
 	Lease       int64    `json:"lease_ns"`
 	Epoch       uint32   `json:"epoch"`
+	Voters      int      `json:"voters"`      // whose majority agrees on hosts
 	Leader      string   `json:"leader"`      // "" if none is known
 	Coordinator string   `json:"coordinator"` // "" while there is none
 	Hosts       []Line   `json:"hosts"`
@@ -57,7 +58,7 @@ func (h *Host) Report() *Report {
 		r.Lease = max(0, h.file.Until()-now)
 	}
 	if h.log != nil {
-		r.Leader = h.nameOf(proto.HostID(h.log.Leader()))
+		r.Leader, r.Voters = h.nameOf(proto.HostID(h.log.Leader())), len(h.log.Voters())
 	}
 	for i := range h.state.Hosts {
 		x := &h.state.Hosts[i]

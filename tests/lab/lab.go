@@ -33,6 +33,7 @@ type Options struct {
 	Hosts          int
 	Lease, Suspect time.Duration
 	OnLost         string // "abort", or "" for telling the program
+	Voters         int    // how many of the hosts vote; 0: all
 	Seed           uint64 // of the wire's luck
 	// Loopback: no namespaces and no wire, but addresses of the loopback network.
 	Loopback bool
@@ -90,8 +91,12 @@ func (l *Lab) make() (err error) {
 			}
 		}
 	}
+	voters := l.Hosts
+	if l.opt.Voters > 0 {
+		voters = l.Hosts[:l.opt.Voters]
+	}
 	for _, h := range l.Hosts {
-		if err := h.furnish(); err != nil {
+		if err := h.furnish(voters); err != nil {
 			return err
 		}
 	}
@@ -238,22 +243,32 @@ type process struct {
 }
 
 // furnish makes the host's directories and files.
-func (h *Host) furnish() error {
+func (h *Host) furnish(voters []*Host) error {
 	key := strings.Repeat("5a", 32) + "\n"
+	return errors.Join(
+		os.Mkdir(h.dir, 0o700),
+		os.WriteFile(h.path("key"), []byte(key), 0o600),
+		h.configure(voters),
+	)
+}
+
+// Configure says in the host's file who votes. What starts from now on reads it.
+func (h *Host) Configure(voters ...*Host) {
+	h.lab.Helper()
+	h.lab.must(h.configure(voters))
+}
+
+func (h *Host) configure(voters []*Host) error {
 	conf := fmt.Sprintf("runtime_dir = %q\nhost = %q\nbind = %q\nkey_file = %q\nstate_dir = %q\nlease = %q\nsuspect = %q\n",
 		h.path("run"), h.Name, h.addr, h.path("key"), h.path("state"), h.lab.opt.Lease, h.lab.opt.Suspect)
 	if h.lab.opt.OnLost != "" {
 		conf += fmt.Sprintf("on_lost = %q\n", h.lab.opt.OnLost)
 	}
 	conf += "[voters]\n"
-	for _, x := range h.lab.Hosts {
+	for _, x := range voters {
 		conf += fmt.Sprintf("%s = %q\n", x.Name, x.addr)
 	}
-	return errors.Join(
-		os.Mkdir(h.dir, 0o700),
-		os.WriteFile(h.path("key"), []byte(key), 0o600),
-		os.WriteFile(h.path("godlm.toml"), []byte(conf), 0o600),
-	)
+	return os.WriteFile(h.path("godlm.toml"), []byte(conf), 0o600)
 }
 
 func (h *Host) path(name string) string { return filepath.Join(h.dir, name) }
