@@ -666,11 +666,27 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 	}
 	t.held = true
 	defer a.serveDomains()
-	a.send(p, proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign})
+	a.activate(t, m)
 	a.handedOver(t, former, before)
 	a.serve(t)
 	a.settle(t)
 	a.forgetDead()
+}
+
+// activate lets a new master serve. What it has of persistent resources must be agreed on
+// before anybody gets a lock of them: they may have been asked for just before.
+func (a *Agent) activate(t *tree, m *proto.Msg) {
+	p, d := t.master, t.digest
+	msg := proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign}
+	if len(a.recovery.kept[d]) == 0 {
+		a.send(p, msg)
+		return
+	}
+	a.world.Agree(func() {
+		if now, known := a.dir.of(d); known && now.master == p && now.assign == msg.Assign {
+			a.send(p, msg)
+		}
+	})
 }
 
 func sorted(set map[proto.ProcID]bool) []proto.ProcID {
