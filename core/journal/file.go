@@ -16,6 +16,7 @@ import (
 //	 0 magic and version
 //	 8 ProcID; written by the agent before it welcomes the process
 //	16 pid, for people
+//	20 birth of its host's membership; written by the agent, before the ProcID
 //	24 1: more peers than fit; everybody may be one
 //	32 the program's name, for people; ends with 0
 //	64 peers, a ProcID each, 0 = free
@@ -25,6 +26,8 @@ const (
 
 	// ProcOffset is where the ProcID stands in the file.
 	ProcOffset = 8
+	// BirthOffset is where the birth of its host's membership stands.
+	BirthOffset = 20
 	// HeadSize is how much of a file ParseHead needs.
 	HeadSize = 64
 
@@ -80,7 +83,7 @@ func Create(mem Memory, pid int) (*File, error) {
 		return nil, err
 	}
 	b := mem.Chunk(0)
-	binary.NativeEndian.PutUint64(b[pidOffset:], uint64(pid))
+	binary.NativeEndian.PutUint32(b[pidOffset:], uint32(pid))
 	word(b).Store(processMagic + processVersion<<56)
 	return f, nil
 }
@@ -152,8 +155,10 @@ func (f *File) Peer(p proto.ProcID) error {
 	return nil
 }
 
-// SetProc notes the ProcID in the process's own file.
-func (f *File) SetProc(p proto.ProcID) {
+// SetProc notes the ProcID in the process's own file, and to which membership of its host
+// it belongs.
+func (f *File) SetProc(p proto.ProcID, birth uint32) {
+	binary.NativeEndian.PutUint32(f.mem.Chunk(0)[BirthOffset:], birth)
 	word(f.mem.Chunk(0)[ProcOffset:]).Store(uint64(p))
 }
 

@@ -203,12 +203,13 @@ func TestHead(t *testing.T) {
 	if err != nil || h != (Head{Pid: 42}) {
 		t.Fatalf("%+v, %v", h, err)
 	}
-	f.SetProc(77)
-	if h, _ = ParseHead(mem.Chunk(0)); h.Proc != 77 {
+	f.SetProc(77, 1<<31+5)
+	if h, _ = ParseHead(mem.Chunk(0)); h.Proc != 77 || h.Birth != 1<<31+5 || h.Pid != 42 {
 		t.Fatalf("%+v", h)
 	}
 	copy(mem.Chunk(0)[ProcOffset:], AppendProc(nil, 78))
-	if h, _ = ParseHead(mem.Chunk(0)); h.Proc != 78 {
+	copy(mem.Chunk(0)[BirthOffset:], AppendBirth(nil, 6))
+	if h, _ = ParseHead(mem.Chunk(0)); h.Proc != 78 || h.Birth != 6 {
 		t.Fatalf("%+v", h)
 	}
 	f.SetProgram("counter")

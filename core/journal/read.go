@@ -11,6 +11,8 @@ import (
 type Head struct {
 	Proc proto.ProcID // 0: not welcomed yet
 	Pid  int
+	// Birth is that of the membership of its host to which it belongs.
+	Birth uint32
 	// Program is its name; "" if nobody has said it.
 	Program string
 }
@@ -24,8 +26,14 @@ func ParseHead(b []byte) (Head, error) {
 	return Head{
 		Program: string(name),
 		Proc:    proto.ProcID(binary.NativeEndian.Uint64(b[ProcOffset:])),
-		Pid:     int(binary.NativeEndian.Uint64(b[pidOffset:])),
+		Pid:     int(binary.NativeEndian.Uint32(b[pidOffset:])),
+		Birth:   binary.NativeEndian.Uint32(b[BirthOffset:]),
 	}, nil
+}
+
+// AppendBirth writes a birth as it stands at BirthOffset.
+func AppendBirth(b []byte, birth uint32) []byte {
+	return binary.NativeEndian.AppendUint32(b, birth)
 }
 
 // AppendProc writes a ProcID as it stands at ProcOffset.

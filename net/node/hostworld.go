@@ -145,6 +145,9 @@ func (w *hostWorld) Past(believe bool) *agent.Lasting {
 	if believe {
 		return past
 	}
+	if w.n.cfg.Cluster == nil { // persistent resources there are, but nobody knows their values
+		return &agent.Lasting{Kept: past.Kept, Doubted: past.Doubted}
+	}
 	for i := range past.Kept {
 		w.Unkeep(&past.Kept[i])
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -43,6 +44,7 @@ type role struct {
 	former   []string // files of processes of a membership that has ended
 	doomed   bool     // this process is one of them
 	hostFile *rundir.HostFile
+	rebooted bool // the machine was started anew since the files here were used
 	file     *rundir.DirectoryFile
 	dir      *journal.Directory
 	kept     *rundir.RecoveryFile
@@ -214,6 +216,7 @@ func (r *role) openFiles() (err error) {
 		return err
 	}
 	n.openFD(r.hostFile.FD())
+	r.sinceBoot()
 	if r.file, err = n.dir.OpenDirectory(n.cfg.Map); err != nil {
 		return err
 	}
@@ -229,19 +232,40 @@ func (r *role) openFiles() (err error) {
 		return err
 	}
 	if me := proto.ProcID(n.me.Load()); me != 0 {
+		if n.Expired() {
+			return errors.New("this host's membership in the cluster has ended, to which this process belongs")
+		}
 		r.members[me] = &member{id: me, name: n.file.Name}
 	}
 	for _, s := range states {
+		former := n.cfg.Cluster != nil && s.Birth != r.hostFile.Birth()
 		switch {
-		case !s.Locked && s.Proc == 0:
+		case !s.Locked && (s.Proc == 0 || former || r.rebooted):
 			r.sweep(s.Name)
 		case !s.Locked:
 			r.exhume(s.Proc, s.Name)
+		case s.Proc != 0 && former:
+			r.former = append(r.former, s.Name)
 		case s.Proc != 0:
 			r.members[s.Proc] = &member{id: s.Proc, name: s.Name}
 		}
 	}
 	return nil
+}
+
+// sinceBoot finds out whether the machine was started anew since the files here were used:
+// then nobody of before is left, and what they have mapped may be older than what others
+// have seen.
+func (r *role) sinceBoot() {
+	id, err := hex.DecodeString(strings.ReplaceAll(bootID(), "-", ""))
+	if err != nil || len(id) != 16 || !r.hostFile.Since([16]byte(id)) {
+		return
+	}
+	r.rebooted = true
+	if r.n.cfg.Cluster != nil {
+		r.hostFile.SetBirth(0)
+	}
+	r.hostFile.SetDirectory(0)
 }
 
 // liveAndDead are the processes of this host that live, and those of which something
@@ -381,7 +405,7 @@ func (r *role) admitSelf() {
 	case !r.joining && r.host.Ready():
 		r.joining = true
 		r.host.Join(func(id proto.ProcID, view uint64) {
-			n.book.SetProc(id)
+			n.book.SetProc(id, r.host.Birth())
 			r.members[id] = &member{id: id, name: n.file.Name}
 			r.welcomeSelf(id, view)
 		})
@@ -682,7 +706,7 @@ func (h *fromMember) connected(c *link.Conn, id proto.ProcID, view uint64) error
 // admit gives a new process its name, in its file first: so the next agent knows it
 // even if this one dies now.
 func (r *role) admit(name string, id proto.ProcID) error {
-	if err := r.n.dir.SetProc(name, id); err != nil {
+	if err := r.n.dir.SetProc(name, id, r.host.Birth()); err != nil {
 		r.host.Dead(id)
 		return err
 	}

@@ -85,6 +85,7 @@ func ValidName(name string) bool {
 type State struct {
 	Name   string
 	Proc   proto.ProcID // 0: not welcomed yet
+	Birth  uint32       // of its host's membership to which it belongs
 	Pid    int          // who has the lock, as the kernel shows it here; 0: not shown
 	Locked bool         // the process lives
 	// Program is what it has called itself.
@@ -111,7 +112,7 @@ func (d *Dir) Look(name string) (s State, err error) {
 	}
 	// Without a complete head the process has not said hello yet.
 	if h, err := journal.ParseHead(b[:]); err == nil {
-		s.Proc, s.Program = h.Proc, h.Program
+		s.Proc, s.Birth, s.Program = h.Proc, h.Birth, h.Program
 	}
 	return s, nil
 }
@@ -128,16 +129,21 @@ func (d *Dir) openProc(name string) (int, error) {
 	return fd, nil
 }
 
-// SetProc writes the ProcID into another process's file.
-func (d *Dir) SetProc(name string, p proto.ProcID) (err error) {
+// SetProc writes the ProcID into another process's file, and first to which membership of
+// its host it belongs.
+func (d *Dir) SetProc(name string, p proto.ProcID, birth uint32) (err error) {
 	fd, err := d.openProc(name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeFD(fd)) }()
-	b := journal.AppendProc(nil, p)
-	if n, err := unix.Pwrite(fd, b, journal.ProcOffset); err != nil || n != len(b) {
-		return fmt.Errorf("write %s: %w", d.file(procName+"/"+name), orShort(err))
+	for _, w := range [...]struct {
+		at int64
+		b  []byte
+	}{{journal.BirthOffset, journal.AppendBirth(nil, birth)}, {journal.ProcOffset, journal.AppendProc(nil, p)}} {
+		if n, err := unix.Pwrite(fd, w.b, w.at); err != nil || n != len(w.b) {
+			return fmt.Errorf("write %s: %w", d.file(procName+"/"+name), orShort(err))
+		}
 	}
 	return nil
 }

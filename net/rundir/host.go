@@ -1,6 +1,7 @@
 package rundir
 
 import (
+	"bytes"
 	"errors"
 	"path/filepath"
 	"sync/atomic"
@@ -18,6 +19,8 @@ const hostName = "host"
 //	end of the lease, nanoseconds of CLOCK_BOOTTIME; negative: that was to be its end, and
 //	it has ended before
 //	epoch of the directory
+//	since which start of the machine, 16 bytes: what is mapped here and in the files of
+//	processes need not have reached a disk when that ended
 type HostFile struct{ *Mapping }
 
 // OpenHost maps the file, and makes it if there is none.
@@ -99,6 +102,17 @@ func (f *HostFile) Extend(until int64) {
 	}
 	f.word(1).Store(uint64(until))
 }
+
+// Since notes since which start of the machine the file is used, and reports whether it was
+// used before that.
+func (f *HostFile) Since(boot [16]byte) (before bool) {
+	b := f.Chunk(0)[bootOffset : bootOffset+len(boot)]
+	before = !bytes.Equal(b, boot[:]) && f.Birth() != 0
+	copy(b, boot[:])
+	return before
+}
+
+const bootOffset = 24
 
 // Directory is the epoch of the directory file, 0 if it was never written.
 func (f *HostFile) Directory() uint32 { return uint32(f.word(2).Load()) }

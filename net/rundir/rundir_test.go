@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		check(err)
 		j, err := journal.Create(f, os.Getpid())
 		check(err)
-		j.SetProc(7)
+		j.SetProc(7, 0)
 		s, err := j.Open()
 		check(err)
 		j.Write(s, &proto.Record{Writer: 9})
