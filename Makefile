@@ -43,7 +43,7 @@ COMPLETIONS := bash-completion/completions/godlm zsh/site-functions/_godlm fish/
 C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
 TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
 
-.PHONY: all lab demo check wheel bench bench-rivals lint race asan fuzz install uninstall clean test-go test-c test-lib test-python test-mixed test-netns
+.PHONY: all lab demo check wheel bench bench-rivals lint race asan fuzz install uninstall clean test-go test-sim test-c test-lib test-python test-mixed test-netns
 
 all: $(B)/libgodlm.so $(B)/godlm
 
@@ -86,10 +86,14 @@ lint:
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
-GO_TESTS = $$($(GO) list ./tests/... | grep -v -e tests/netns -e tests/mixed)
+GO_TESTS = $$($(GO) list ./tests/... | grep -v -e tests/netns -e tests/mixed -e tests/sim)
 
-test-go:
+test-go: test-sim
 	$(GO) test . ./core/... ./net/... ./cmd/... $(GO_TESTS)
+
+# It tells what its schedules have reached.
+test-sim:
+	$(GO) test -count=1 -v -timeout 60m ./tests/sim
 
 # Programs in C and in Go.
 test-mixed: lab

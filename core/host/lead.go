@@ -83,12 +83,19 @@ func (h *Host) newVoters(now int64) (learn, promote, demote, remove []uint64) {
 			promote = append(promote, x)
 		}
 	}
+	after := h.majority(voters, promote)
 	for _, x := range voters {
 		switch id := proto.HostID(x); {
+		case id == h.me:
 		case slices.Contains(h.state.Replaced, id):
-			remove = append(remove, x)
-		case id != h.me && h.unnamed(id):
-			demote = append(demote, x)
+			if after.without(h.log.CaughtUp(x)) {
+				remove = append(remove, x)
+			}
+		case h.unnamed(id):
+			// It votes until another one does in its place.
+			if after.all > len(h.cfg.Voters) && after.without(h.log.CaughtUp(x)) {
+				demote = append(demote, x)
+			}
 		}
 	}
 	for _, x := range learners {
@@ -96,17 +103,47 @@ func (h *Host) newVoters(now int64) (learn, promote, demote, remove []uint64) {
 			remove = append(remove, x)
 		}
 	}
-	if len(voters)+len(promote)-len(demote)-len(remove) < 1 { // remove may have learners: then it waits
-		demote, remove = nil, nil
-	}
 	return learn, promote, demote, remove
 }
 
-// unnamed reports whether a voter is known by a name that the configuration does not have.
-// One that was never a member and is not there may have any.
+// votersAfter are those of a change: how many, and how many of them are there.
+type votersAfter struct{ all, here int }
+
+func (h *Host) majority(voters, promote []uint64) votersAfter {
+	v := votersAfter{len(voters) + len(promote), len(promote)}
+	for _, x := range voters {
+		if x == uint64(h.me) || h.log.CaughtUp(x) {
+			v.here++
+		}
+	}
+	return v
+}
+
+// without takes a voter away, if those that are left and there are a majority.
+func (v *votersAfter) without(here bool) bool {
+	after := votersAfter{v.all - 1, v.here}
+	if here {
+		after.here--
+	}
+	if after.here*2 <= after.all {
+		return false
+	}
+	*v = after
+	return true
+}
+
+// unnamed reports whether a voter is none that the configuration names. One that was never
+// a member, and is not there, may have any name that no other voter has.
 func (h *Host) unnamed(id proto.HostID) bool {
-	name := h.nameOf(id)
-	return name != hex(id) && !h.configured(name)
+	if name := h.nameOf(id); name != hex(id) {
+		return !h.configured(name) || slices.ContainsFunc(h.state.Names, func(x proto.Host) bool { return x.Name == name && x.ID != id })
+	}
+	vacant := slices.Clone(h.cfg.Voters)
+	for _, x := range h.log.Voters() {
+		name := h.nameOf(proto.HostID(x))
+		vacant = slices.DeleteFunc(vacant, func(n string) bool { return n == name })
+	}
+	return len(vacant) == 0
 }
 
 // goneForGood reports whether a learner is no member and was not heard for long. Should

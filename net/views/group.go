@@ -62,6 +62,8 @@ type Group struct {
 	conf    *raftpb.ConfState
 	applied uint64
 	snapped uint64
+	every   uint64 // entries between two snapshots, and how many before are kept
+	slack   uint64
 	waiting []read // confirmed, but for entries to apply
 	working bool
 	err     error
@@ -77,7 +79,7 @@ func New(h Host, s *store.Store, id uint64, initial []uint64) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Group{host: h, store: s, id: id, conf: snap.GetMetadata().GetConfState()}
+	g := &Group{host: h, store: s, id: id, conf: snap.GetMetadata().GetConfState(), every: compactAfter, slack: slack}
 	if !raft.IsEmptySnap(snap) {
 		g.applied = snap.GetMetadata().GetIndex()
 		g.snapped = g.applied
@@ -113,6 +115,10 @@ func (g *Group) alone() bool {
 	v := g.conf.GetVoters()
 	return len(v) == 1 && v[0] == g.id && len(g.conf.GetVotersOutgoing()) == 0
 }
+
+// CompactEvery says after how many entries a snapshot is made, and how many of those before
+// are kept.
+func (g *Group) CompactEvery(entries, slack uint64) { g.every, g.slack = entries, slack }
 
 // Err is why the group has stopped for good; nil while it works. A voter that cannot
 // keep its promises makes no more of them.
@@ -294,8 +300,8 @@ func (g *Group) work() {
 			g.host.Confirmed(r.token)
 			return true
 		})
-		if g.applied >= g.snapped+compactAfter {
-			if g.err = g.store.Compact(g.applied, g.conf, g.host.Snapshot(), slack); g.err != nil {
+		if g.applied >= g.snapped+g.every {
+			if g.err = g.store.Compact(g.applied, g.conf, g.host.Snapshot(), g.slack); g.err != nil {
 				return
 			}
 			g.snapped = g.applied

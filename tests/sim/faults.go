@@ -62,7 +62,7 @@ func (s *sim) resumeNode(n *node) {
 func (s *sim) killSome() bool {
 	n := s.anyLive()
 	switch {
-	case n != nil && n.home.role != nil && s.percent(s.plan.role):
+	case n != nil && n.home.role != nil && !n.home.role.host.dead && s.percent(s.plan.role):
 		n = n.home.role.host
 	case s.percent(s.plan.master):
 		if m := s.serving[s.rng.IntN(len(s.roots))].n; m != nil && !m.dead {
@@ -159,7 +159,7 @@ func (s *sim) cutStep(n *node, undo []func()) {
 func (s *sim) bury(n *node) {
 	n.dead, n.doomed = true, false
 	s.counts[kills]++
-	if r := n.home.role; r != nil && r.host == n {
+	if r := n.home.role; r != nil && r.host == n && !r.leaving {
 		s.counts[agentKills]++
 		s.note("   the agent is dead")
 		r.end()

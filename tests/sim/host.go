@@ -20,21 +20,26 @@ const (
 	suspectTime = 1500
 	leaseTime   = 3000
 	overTime    = leaseTime + leaseTime/100
-	// drift is by how many thousandths a host's clock may be wrong.
-	drift = 4
+	// drift is by how many thousandths a host's clock may be faster than another's: all
+	// that survivors allow for.
+	drift = 10
 )
 
 // several is what a schedule with several hosts has beyond one with a host alone.
 type several struct {
 	base   string // directory of the stores
 	time   int64
-	pace   int64                                         // how much of it a step takes
-	cut    map[way]bool                                  // nothing gets through
-	mails  []*mail                                       // between agents
-	states map[uint64]struct{}                           // that the hosts have been in
-	shaken bool                                          // since the last rest
-	later  []func()                                      // after the step under way
-	harm   struct{ cut, crash, wipe, suspend, mend int } // per ten thousand steps
+	pace   int64               // how much of it a step takes
+	cut    map[way]bool        // nothing gets through
+	mails  []*mail             // between agents
+	states map[uint64]struct{} // that the hosts have been in
+	shaken bool                // since the last rest
+	later  []func()            // after the step under way
+	over   map[membership]bool // have ended, as the log has decided
+	voters []string            // that the configuration names
+	flaps  flapping
+	// harm: per ten thousand steps, except wipe, which is percent of crashes
+	harm struct{ cut, crash, wipe, suspend, mend, flap, leave, evict, vote int }
 }
 
 // way is the direction from one host to another.
@@ -55,6 +60,7 @@ type machine struct {
 	rate   int64 // of its clock, in thousandths
 	id     proto.HostID
 	wiped  int64 // when it lost its disk; 0: it has not
+	gone   bool  // for good
 }
 
 func (m *machine) String() string { return m.name }
@@ -147,14 +153,25 @@ func RunHosts(seed uint64, base string, tracing bool) Outcome {
 	old := rand.Reader
 	rand.Reader = source{mathrand.New(mathrand.NewPCG(seed, 0x4e11))}
 	defer func() { rand.Reader = old }()
-	n := 3
-	if s.one(5) {
+	s.over = map[membership]bool{}
+	n, voters := 3, 3
+	switch s.rng.IntN(10) {
+	case 0, 1: // one learns
+		n = 4
+	case 2:
+		n, voters = 5, 5
+	case 3:
 		n = 5
 	}
 	for range n {
 		m := s.newMachine()
 		m.store = filepath.Join(base, m.name)
-		m.rate += s.rng.Int64N(2*drift+1) - drift
+		switch m.rate += s.rng.Int64N(drift + 1); s.rng.IntN(4) {
+		case 0:
+			m.rate = 1000
+		case 1:
+			m.rate = 1000 + drift
+		}
 		if err := os.RemoveAll(m.store); err != nil {
 			s.panics(err)
 		}
@@ -162,6 +179,9 @@ func RunHosts(seed uint64, base string, tracing bool) Outcome {
 			s.panics(err)
 		}
 		s.hosts = append(s.hosts, m)
+		if len(s.voters) < voters {
+			s.voters = append(s.voters, m.name)
+		}
 	}
 	return s.run()
 }
@@ -187,6 +207,16 @@ func (s *sim) chooseTrouble() {
 		h.suspend = r.IntN(30)
 	}
 	h.mend = 20 + r.IntN(150)
+	if r.IntN(3) == 0 {
+		h.flap = r.IntN(30)
+	}
+	if r.IntN(3) > 0 {
+		h.leave = r.IntN(60)
+		h.evict = r.IntN(60)
+	}
+	if r.IntN(4) == 0 {
+		h.vote = r.IntN(30)
+	}
 }
 
 // now is the host's clock, which begins when it is booted.
@@ -198,7 +228,7 @@ func (s *sim) someMachine() *machine {
 		return s.hosts[0]
 	}
 	for _, m := range s.hosts { // each needs somebody
-		if !m.down && !s.inhabited(m) && s.one(2) {
+		if !m.down && !m.leaving() && !s.inhabited(m) && s.one(2) {
 			return m
 		}
 	}
@@ -207,7 +237,9 @@ func (s *sim) someMachine() *machine {
 			return m
 		}
 		if !slices.ContainsFunc(s.hosts, func(m *machine) bool { return !m.down }) {
-			s.boot(s.hosts[0])
+			for _, m := range s.hosts {
+				s.boot(m)
+			}
 		}
 	}
 }
@@ -230,28 +262,17 @@ func (s *sim) coordinator() *machine {
 	return nil
 }
 
-// pass lets time pass for the hosts. Where a lease ends all processes do: they know,
-// before anything else happens in them.
+// pass lets time pass for the hosts.
 func (s *sim) pass(d int64) {
 	s.time += d
 	s.lookHosts()
 	for _, m := range s.hosts {
 		if m.store != "" {
 			s.expire(m)
+			s.doom(m)
 		}
 	}
-}
-
-func (s *sim) expire(m *machine) {
-	for _, n := range s.nodes {
-		if n.home != m || n.dead || n.birth == 0 || m.file.lease(n.birth) > m.now() {
-			continue
-		}
-		s.note("the lease of %s on %s has ended", n, m)
-		s.counts[leasesEnded]++
-		s.bury(n)
-		s.shake()
-	}
+	s.flap()
 }
 
 // shake: what somebody was master of may have to be put together without its journal.
@@ -269,7 +290,7 @@ func (s *sim) tick(calm bool) bool {
 		return false
 	}
 	for _, m := range s.hosts {
-		if r := m.role; r != nil && r.h != nil && r.host.running() && r.next <= s.time {
+		if r := m.role; r != nil && r.h != nil && r.running() && r.next <= s.time {
 			s.tickOne(r)
 			return true
 		}
@@ -289,7 +310,7 @@ func (s *sim) tickOne(r *role) {
 func (s *sim) jump() bool {
 	var next *role
 	for _, m := range s.hosts {
-		if r := m.role; r != nil && r.h != nil && r.host.running() && (next == nil || r.next < next.next) {
+		if r := m.role; r != nil && r.h != nil && r.running() && (next == nil || r.next < next.next) {
 			next = r
 		}
 	}
@@ -297,7 +318,7 @@ func (s *sim) jump() bool {
 		return false
 	}
 	s.pass(max(0, next.next-s.time))
-	if next.m.role == next && next.host.running() {
+	if next.m.role == next && next.running() {
 		s.tickOne(next)
 	}
 	return true
@@ -309,8 +330,8 @@ func (s *sim) unsettled() bool {
 	if len(s.hosts) == 1 || s.settled() {
 		return false
 	}
-	for _, m := range s.hosts { // whose last process has died of its lease
-		if !s.inhabited(m) {
+	for _, m := range s.hosts { // whose last process has died of its lease, or has left
+		if !m.gone && !m.leaving() && !s.inhabited(m) {
 			s.addNodeAt(m)
 		}
 	}
@@ -319,10 +340,15 @@ func (s *sim) unsettled() bool {
 }
 
 func (s *sim) settled() bool {
+	epoch := uint32(0)
 	for _, m := range s.hosts {
-		if m.role == nil || m.role.h == nil || !m.role.h.Leased() || len(m.role.h.Report().Stalls) > 0 || m.role.h.State().Epoch != s.hosts[0].role.h.State().Epoch {
+		if m.gone {
+			continue
+		}
+		if m.role == nil || m.role.h == nil || !s.votesAsNamed(m.role) || !m.role.h.Leased() || len(m.role.h.Report().Stalls) > 0 || epoch != 0 && m.role.h.State().Epoch != epoch {
 			return false
 		}
+		epoch = m.role.h.State().Epoch
 	}
 	for _, n := range s.nodes {
 		if !n.dead && (n.link == nil || n.link.role != n.home.role || !n.link.welcomed) {
@@ -356,7 +382,12 @@ var _ host.File = (*hostFile)(nil)
 func (s *sim) stalls() (t string) {
 	for _, m := range s.hosts {
 		if m.role != nil && m.role.h != nil {
-			t += fmt.Sprintf("; %s, epoch %d: %v", m, m.role.h.State().Epoch, m.role.h.Report().Stalls)
+			rep := m.role.h.Report()
+			t += fmt.Sprintf("; %s, epoch %d, led by %s, %d voters:", m, rep.Epoch, rep.Leader, rep.Voters)
+			for _, l := range rep.Hosts {
+				t += fmt.Sprintf(" %s %s", l.Name, l.Vote)
+			}
+			t += fmt.Sprintf(" %v", rep.Stalls)
 		} else if len(s.hosts) > 1 {
 			t += fmt.Sprintf("; %s has no agent", m)
 		}

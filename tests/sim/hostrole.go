@@ -26,6 +26,12 @@ type council struct {
 	met    map[*role]bool
 	ended  []*machine // streams to them have ended while this process was stopped
 	hellos []*link    // who waits until this host is a member
+
+	looked  uint32 // epoch of the state that was looked at last
+	voters  []string
+	ends    int64 // when it will have ended; 0: nothing is known of that
+	leaving bool  // its process has ended but for it
+	asked   bool  // it has said goodbye
 }
 
 // enter takes up this host's part.
@@ -42,9 +48,8 @@ func (r *role) enter() {
 	r.id = proto.HostID(binary.BigEndian.Uint64(id[:]) | 1)
 	m.id = r.id
 	cfg := host.Config{Name: m.name, Addr: m.name, Lease: leaseTime * millisecond, Over: overTime * millisecond, Suspect: suspectTime * millisecond, Tick: tickTime * millisecond}
-	for _, x := range s.hosts {
-		cfg.Voters = append(cfg.Voters, x.name)
-	}
+	r.voters = s.voters // it reads the file once
+	cfg.Voters = r.voters
 	r.h = host.New(r, &m.file, cfg, r.id)
 	if err := r.h.Start(!r.st.Fresh()); err != nil {
 		s.fail("%s: %v", m, err)
@@ -69,7 +74,7 @@ func (r *role) end() {
 // helloHost welcomes a process when this host is a member.
 func (s *sim) helloHost(l *link) {
 	r := l.role
-	if !r.h.Leased() {
+	if !r.h.Leased() || r.leaving {
 		r.hellos = append(r.hellos, l)
 		return
 	}
@@ -82,7 +87,7 @@ func (r *role) greet(l *link) {
 	case l.up.shut || l.greeted || n.dead:
 	case n.given == 0:
 		r.h.Join(func(id proto.ProcID, view uint64) {
-			if n.dead || l.up.shut || n.given != 0 {
+			if n.dead || l.up.shut || n.given != 0 || r.leaving {
 				r.h.Dead(id)
 				return
 			}
@@ -148,6 +153,9 @@ func (r *role) Open(initial []uint64) (host.Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.s.one(2) {
+		g.CompactEvery(20, 5)
+	}
 	return simLog{g}, nil
 }
 
@@ -188,7 +196,7 @@ func (r *role) Begin(uint32) bool { return true }
 
 // Serve implements host.World.
 func (r *role) Serve() {
-	if !r.h.Leased() {
+	if !r.h.Leased() || r.leaving {
 		return
 	}
 	list := r.hellos
@@ -217,6 +225,9 @@ func (r *role) Drop(why string) {
 	for _, id := range slices.Clone(r.dead) {
 		r.Forget(id)
 	}
+	if !r.m.file.over {
+		r.s.fail("%s: processes are dropped, and their lease goes on", r.m)
+	}
 }
 
 // Former implements host.World.
@@ -233,16 +244,22 @@ func (r *role) Lost(why string) {
 }
 
 // Left implements host.World.
-func (r *role) Left() { r.endSoon() }
+func (r *role) Left() {
+	r.s.counts[left]++
+	r.s.later = append(r.s.later, func() { r.s.endRole(r) })
+}
 
-// endSoon ends the agent's own process, behind what it is about.
+// endSoon ends the agent's own process, behind what it is about or some time later: it
+// goes on as agent, and its process may do so until it looks at its lease.
 func (r *role) endSoon() {
-	r.s.later = append(r.s.later, func() {
-		if !r.host.dead {
-			r.s.bury(r.host)
-			r.s.shake()
-		}
-	})
+	switch s := r.s; {
+	case r.ends != 0 && !r.leaving:
+	case s.one(2):
+		r.ends = s.time + s.rng.Int64N(doomTime)
+	default:
+		r.ends = s.time
+		s.later = append(s.later, func() { s.endRole(r) })
+	}
 }
 
 // Processes implements host.World.
@@ -293,7 +310,10 @@ func (v *voter) Send(to uint64, data []byte) {
 func (v *voter) Apply(index uint64, data []byte) { v.h.Apply(index, data) }
 
 // Restore implements views.Host.
-func (v *voter) Restore(index uint64, data []byte) { v.h.Restore(index, data) }
+func (v *voter) Restore(index uint64, data []byte) {
+	v.s.counts[snapshots]++
+	v.h.Restore(index, data)
+}
 
 // Snapshot implements views.Host.
 func (v *voter) Snapshot() []byte { return v.h.Snapshot() }

@@ -36,7 +36,7 @@ func (r *role) streamTo(m *machine) *mail {
 func (s *sim) readyMail() (out []*mail) {
 	for _, q := range s.mails {
 		to := q.to.role
-		if to == nil || to.h == nil || !to.host.running() || s.cut[way{q.from, q.to}] {
+		if to == nil || to.h == nil || !to.running() || s.cut[way{q.from, q.to}] {
 			continue
 		}
 		if len(q.msgs) > 0 || q.src != q.from.role {
@@ -58,7 +58,7 @@ func (s *sim) deliverMail(q *mail) {
 		}
 		return
 	}
-	for n := 1 + s.rng.IntN(4); n > 0 && len(q.msgs) > 0 && q.to.role == dst && dst.host.running(); n-- {
+	for n := 1 + s.rng.IntN(4); n > 0 && len(q.msgs) > 0 && q.to.role == dst && dst.running(); n-- {
 		m := q.msgs[0]
 		if q.dst == nil {
 			q.msgs = q.msgs[1:]
@@ -120,7 +120,7 @@ func (s *sim) streamEnded(q *mail) {
 	}
 	delete(r.out, q.to)
 	s.counts[streamsEnded]++
-	if !r.host.running() {
+	if !r.running() {
 		s.note("%s will see that its stream to %s has ended", q.from, q.to)
 		r.ended = append(r.ended, q.to)
 		return

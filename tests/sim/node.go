@@ -15,6 +15,8 @@ type node struct {
 	admitted uint32       // birth of the membership to which its file belongs
 	hostID   proto.HostID // who its host was then
 	birth    uint32       // of its host's membership, as it was told; 0: the host is alone
+	until    int64        // to when the lease of that was proven, by its host's clock
+	notices  int64        // when it will see that this was ended; 0: it was not
 	name     string
 	id       proto.ProcID // 0 until welcomed
 	given    proto.ProcID // as the agent wrote it into the file
@@ -69,6 +71,10 @@ func (s *sim) addNodeAt(m *machine) *node {
 
 // step is one entry into n's core. If n is doomed it dies in it.
 func (s *sim) step(n *node, do func()) {
+	if s.overFor(n) { // it looks before it does anything
+		s.expired(n)
+		return
+	}
 	s.ticks++
 	s.clock++
 	s.mark(n)

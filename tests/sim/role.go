@@ -59,7 +59,7 @@ func (s *sim) connectAt(m *machine, calm bool) bool {
 		s.hello(want[s.rng.IntN(len(want))])
 		return true
 	}
-	if !m.role.host.running() {
+	if !m.role.running() {
 		return false
 	}
 	if r := m.role; len(r.later) > 0 && (calm || s.one(3)) {
@@ -144,6 +144,7 @@ func (s *sim) agentStep(r *role, do func()) {
 		return
 	}
 	do()
+	s.lookOver(r)
 	s.runLater()
 }
 
@@ -263,6 +264,7 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 	case proto.KWelcome:
 		if n.id == 0 {
 			n.birth = uint32(m.Number)
+			n.until = n.home.file.until
 			if s.pass(0); n.dead {
 				return
 			}
@@ -427,6 +429,7 @@ func (r *role) Forget(dead proto.ProcID) {
 	r.s.note("   agent forgets %s", r.s.names([]proto.ProcID{dead}))
 	r.dead = slices.DeleteFunc(r.dead, func(p proto.ProcID) bool { return p == dead })
 	r.s.change(func() { delete(r.s.files, dead) }, func() { r.s.files[dead] = f })
+	r.goOnLeaving()
 }
 
 // Put implements agent.Directory.

@@ -248,14 +248,19 @@ func (s *sim) calm() {
 		}
 	}
 	s.calmSince = s.clock
-	limit := s.steps + 50000
+	limit, begin := s.steps+50000, s.time
 	for s.progress(true) || s.unsettled() {
 		s.steps++
-		if s.steps > limit {
-			s.fail("the system does not come to rest%s", s.stalls())
+		if s.steps > limit || s.time > begin+calmTime {
+			s.fail("the system does not come to rest within %d ms%s", s.time-begin, s.stalls())
 		}
 	}
+	s.counts[longest] = max(s.counts[longest], int(s.time-begin))
 }
+
+// calmTime bounds, in milliseconds, how long everything takes that can be done when no more
+// faults happen.
+const calmTime = 60000
 
 func (s *sim) fail(format string, args ...any) {
 	panic(failure(fmt.Sprintf("step %d: ", s.steps) + fmt.Sprintf(format, args...)))

@@ -41,12 +41,28 @@ const (
 	validations
 	doubts
 	leasesEnded
+	noticedLate
+	overs
 	hostCrashes
 	storesLost
+	retired
+	reconfigured
 	suspensions
-	cutsMade
+	longStops
+	cutsOff
+	cutsApart
+	cutsPair
+	cutsOneWay
+	flaps
+	leaves
+	left
+	evictionsWait
+	evictionsEnded
+	snapshots
+	dooms
 	streamsEnded
 	jumps
+	longest
 	imagesWithout
 	keptValid
 	moves
@@ -88,17 +104,44 @@ var countNames = [countEnd]string{
 	validations:      "validations of one",
 	doubts:           "domains invalidated",
 	leasesEnded:      "processes whose host's lease ended",
+	noticedLate:      "  of these, not at once",
+	overs:            "memberships of hosts that have ended",
 	hostCrashes:      "hosts crashed",
 	storesLost:       "  of these, with their disk",
+	retired:          "  of these, for good",
+	reconfigured:     "other hosts named as voters",
 	suspensions:      "hosts suspended",
-	cutsMade:         "cuts between hosts",
+	longStops:        "  of these, for longer than a lease",
+	cutsOff:          "hosts cut off from all others",
+	cutsApart:        "hosts cut in two parts",
+	cutsPair:         "pairs of hosts cut off from each other",
+	cutsOneWay:       "hosts that nothing gets through from",
+	flaps:            "cuts that come and go",
+	leaves:           "last processes of a host that ended cleanly",
+	left:             "  of these, whose host has left",
+	evictionsWait:    "hosts removed by hand, whose lease is waited for",
+	evictionsEnded:   "hosts removed by hand whose programs have ended",
+	snapshots:        "snapshots of what hosts agree on taken",
+	dooms:            "agents that went on for a while when their host was out",
 	streamsEnded:     "streams between agents begun anew",
 	jumps:            "ticks awaited in a calm",
+	longest:          "  the longest calm, in milliseconds",
 	imagesWithout:    "resources put together without a journal",
 	keptValid:        "  of these, proven to be unchanged",
 	moves:            "trees sent to who uses them",
 	movesDone:        "  masters told that theirs has gone",
 	movesBack:        "  and that theirs stays",
+}
+
+// add adds what a schedule has reached.
+func (o *Outcome) add(counts *[countEnd]int) {
+	for i, c := range o.Counts {
+		if i == longest {
+			counts[i] = max(counts[i], c)
+		} else {
+			counts[i] += c
+		}
+	}
 }
 
 // Report prints counts, one a line.
