@@ -93,7 +93,7 @@ func (r *root) heirOf(from proto.ProcID, m *proto.Msg) {
 	}
 	r.heir = m.Proc
 	a := r.shard.compose(proto.KHeirKnown)
-	a.Assign, a.Root, a.Proc = m.Assign, r.key, m.Proc
+	a.Assign, a.Root, a.Proc, a.Number = m.Assign, r.key, m.Proc, r.shard.directory
 	r.shard.p.world.Send(from, proto.ToMaster, a)
 }
 
@@ -106,7 +106,14 @@ func (p *Process) heirKnown(from proto.ProcID, m *proto.Msg) {
 	if r == nil {
 		return
 	}
-	if u := r.use; u != nil && u.to == m.Proc && r.assign == m.Assign {
+	u := r.use
+	switch {
+	case u == nil || u.to != m.Proc || r.assign != m.Assign:
+	case m.Number != s.directory:
+		// One of the two has yet to hear of a directory that knows nothing. If this is the
+		// master, the owner has told that one what it has, and not of this tree.
+		u.to, u.told = 0, nil
+	default:
 		u.told[from] = true
 		r.tryMove()
 	}

@@ -76,11 +76,13 @@ type shard struct {
 	lookups uint64    // numbers them
 	waits   []waitRef // requests that wait, and some that no longer do
 	moving  []*root   // on their way to another master, and some that no longer are
-	msg     proto.Msg // scratch for messages to send
-	done    Completion
-	notice  Notice
-	counts  counts
-	seen    seen
+	// directory is the latest that all is told of here.
+	directory uint64
+	msg       proto.Msg // scratch for messages to send
+	done      Completion
+	notice    Notice
+	counts    counts
+	seen      seen
 }
 
 // lock is an own lock. The embedded tree.Lock is the master's view of it and is

@@ -224,6 +224,7 @@ func (p *Process) view(m *proto.Msg) {
 			r.afterView(view)
 			r = next
 		}
+		s.directory = m.Number
 		s.mu.Unlock()
 	}
 	if anew {

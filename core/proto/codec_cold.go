@@ -23,7 +23,7 @@ func appendCold(b []byte, m *Msg) []byte {
 		b = appendUint(b, m.Assign)
 		b = appendRoot(b, &m.Root)
 		b = appendUint(b, uint64(m.Proc))
-		if m.Kind == KMoved {
+		if m.Kind != KHeir {
 			b = appendUint(b, m.Number)
 		}
 	case KKeep, KUnkeep, KKept:
@@ -198,7 +198,7 @@ func (d *decoder) cold(m *Msg) {
 		m.Assign = d.u64()
 		d.root(&m.Root)
 		m.Proc = ProcID(d.u64())
-		if m.Kind == KMoved {
+		if m.Kind != KHeir {
 			m.Number = d.u64()
 		}
 	case KKeep, KUnkeep, KKept:

@@ -90,9 +90,9 @@ func fieldsOf(m *Msg) ([]any, bool) {
 		return []any{m.Assign, root, uint64(m.Flags), uint64(m.Proc), m.Number}, true
 	case KInstalled:
 		return []any{m.Assign, root, uint64(m.Flags)}, true
-	case KHeir, KHeirKnown:
+	case KHeir:
 		return []any{m.Assign, root, uint64(m.Proc)}, true
-	case KMoved:
+	case KHeirKnown, KMoved:
 		return []any{m.Assign, root, uint64(m.Proc), m.Number}, true
 	case KDrop, KActivate, KDiscard, KStay:
 		return []any{m.Assign, root}, true

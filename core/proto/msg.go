@@ -26,7 +26,7 @@ const (
 	KBlame                     // Assign Root Proc Lock Op Search: what is that request waiting for?
 	KWaits                     // Party Search: what does that party wait for, in your process?
 	KVictim                    // Assign Root Proc Lock Op: refuse it, it would wait for ever
-	KHeirKnown                 // Assign Root Proc: the answer to KHeir
+	KHeirKnown                 // Assign Root Proc Number: the answer to KHeir, of one that has told the directory of that number what it has
 )
 
 // Master to owner.
