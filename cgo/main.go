@@ -87,7 +87,9 @@ func godlmgo_ping() {
 	// The host's GOGC, GOMEMLIMIT and GOMAXPROCS are not meant for us. Go counts
 	// threads that wait in system calls or run C as busy processors, and its
 	// watchdog wakes up at short intervals while none is idle.
-	debug.SetGCPercent(100)
+	// A large lock table hardly has pointers, so that it costs the collector little to
+	// come more often, and what it leaves lying about is memory of the program.
+	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(1<<63 - 1)
 	runtime.GOMAXPROCS(max(8, runtime.NumCPU()))
 }

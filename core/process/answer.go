@@ -153,7 +153,7 @@ func (p *Process) Delivered(id proto.LockID) {
 	s := p.shardOfLock(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.lookup(id); l != nil {
+	if l := s.peek(id); l != nil {
 		l.noticed = mode.None
 	}
 }
@@ -180,7 +180,7 @@ func (p *Process) fromMaster(from proto.ProcID, m *proto.Msg) {
 	s := p.shardOfLock(m.Lock)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lookup(m.Lock)
+	l := s.peek(m.Lock)
 	if l == nil || !l.root.trusts(from, m.Assign) {
 		return
 	}

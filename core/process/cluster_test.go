@@ -32,6 +32,7 @@ type member struct {
 	peers   []proto.ProcID
 	done    []process.Completion
 	notices []process.Notice
+	told    []*proto.Msg // to the agent
 }
 
 func newCluster(t *testing.T, n int) (*cluster, []*member) {
@@ -88,6 +89,7 @@ func (m *member) Send(to proto.ProcID, role proto.Role, msg *proto.Msg) {
 
 func (m *member) SendAgent(msg *proto.Msg) {
 	n := copyMsg(msg)
+	m.told = append(m.told, n)
 	m.c.queue = append(m.c.queue, func() {
 		if !m.dead {
 			m.c.agent.FromProcess(m.id, n)

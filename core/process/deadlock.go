@@ -89,7 +89,7 @@ func (s *shard) watchWait(l *lock) {
 
 // waitOf is the own lock whose request w names, nil if it does not wait any more.
 func (s *shard) waitOf(id proto.LockID, op uint64) *lock {
-	l := s.lookup(id)
+	l := s.peek(id)
 	if l == nil || l.ask.op != op || !l.ask.waited || l.ask.kind == proto.PendingNothing || l.unlock.active {
 		return nil
 	}
@@ -109,7 +109,7 @@ func (p *Process) Tick() {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
-		locks += len(s.slots) - len(s.free)
+		locks += s.locks.len()
 		s.waits = slices.DeleteFunc(s.waits, func(w waitRef) bool { return s.waitOf(w.lock, w.op) == nil })
 		for j := range s.waits {
 			w := &s.waits[j]
@@ -313,7 +313,7 @@ func (p *Process) putQuestion(s *search, q *question) {
 
 // standing finds a request in a tree mastered here. The shard is locked.
 func (s *shard) standing(q *request) (*root, *tree.Lock) {
-	r := s.roots[q.Root]
+	r := s.find(&q.Root)
 	if r == nil || r.where != local || r.assign != q.Assign {
 		return nil, nil
 	}

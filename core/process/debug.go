@@ -24,6 +24,7 @@ func (p *Process) Walk(fn func(h Held)) {
 				fn(Held{r.key, r.assign, r.where == local, r.tree})
 			}
 		}
+		s.eachAsleep(func(r *root) { fn(Held{r.key, r.assign, true, r.tree}) })
 		s.mu.Unlock()
 	}
 }

@@ -68,7 +68,7 @@ func (p *Process) locksIn(domain proto.Digest) bool {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
-		found := slices.ContainsFunc(s.slots, func(l *lock) bool { return l != nil && l.domain == domain })
+		found := slices.ContainsFunc(s.locks.awake, func(l *lock) bool { return l != nil && l.domain == domain })
 		s.mu.Unlock()
 		if found {
 			return true

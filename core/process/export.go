@@ -83,9 +83,9 @@ func (p *Process) Restore(list []proto.NotedLock) {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
-		for j, l := range s.slots {
-			if l == nil {
-				s.free = append(s.free, uint32(j))
+		for j, at := range s.locks.places {
+			if at == 0 {
+				s.locks.free = append(s.locks.free, uint32(j))
 			}
 		}
 		s.mu.Unlock()
@@ -97,18 +97,18 @@ func (s *shard) restore(n *proto.NotedLock) {
 	defer s.mu.Unlock()
 	r := s.root(&n.Root)
 	r.where, r.ops = orphan, max(r.ops, n.Ops)
-	i := uint32(n.Lock) >> shardBits
-	for uint32(len(s.slots)) <= i {
-		s.slots = append(s.slots, nil)
-		s.seqs = append(s.seqs, s.p.firstSeq)
+	i := number(n.Lock)
+	for uint32(len(s.locks.places)) <= i {
+		s.locks.places = append(s.locks.places, 0)
+		s.locks.seqs = append(s.locks.seqs, s.p.firstSeq)
 	}
 	l := &lock{
 		pending: &idle, position: &top,
 		granted: n.Granted, held: n.Held, block: n.Block, token: n.Token, plain: n.Plain, user: n.User,
 	}
 	l.ID, l.Owner, l.Party = n.Lock, s.p.me, n.Party
-	s.seqs[i] = uint32(n.Lock >> 32)
-	s.slots[i] = l
+	s.locks.seqs[i] = uint32(n.Lock >> 32)
+	s.locks.put(i, l)
 	l.root = r
 	s.locate(l, s.lookup(n.Parent), &n.Name, n.Domain)
 	r.own.push(l)
@@ -147,7 +147,7 @@ func (p *Process) LocksOn(key *proto.Root) (out []proto.LockID) {
 	s := p.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.roots[*key]; r != nil {
+	if r := s.find(key); r != nil {
 		for l := r.own.head; l != nil; l = l.next {
 			out = append(out, l.ID)
 		}

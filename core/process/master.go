@@ -28,9 +28,9 @@ func (p *Process) FromPeer(from proto.ProcID, role proto.Role, m *proto.Msg) {
 		return
 	}
 	s := p.shardOf(&m.Root)
-	s.mu.Lock()
+	s.enter()
 	defer s.mu.Unlock()
-	r := s.roots[m.Root]
+	r := s.find(&m.Root)
 	switch {
 	case r == nil || r.where != local && r.asked == lookupNone && r.where != installing && r.where != keeping && r.where != moving:
 		s.refuseRoot(from, m, true)
@@ -52,7 +52,7 @@ func (s *shard) refuseRoot(to proto.ProcID, m *proto.Msg, givenUp bool) {
 	key, assign := m.Root, m.Assign
 	a := s.compose(proto.KNotMaster)
 	a.Root, a.Assign, a.Proc, a.Number = key, assign, 0, 0
-	if r := s.roots[key]; r != nil && (r.where == remote || r.where == local) {
+	if r := s.find(&key); r != nil && (r.where == remote || r.where == local) {
 		a.Proc, a.Number = r.master, r.assign
 	}
 	if givenUp {

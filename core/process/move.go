@@ -102,7 +102,7 @@ func (p *Process) heirKnown(from proto.ProcID, m *proto.Msg) {
 	s := p.shardOf(&m.Root)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.roots[m.Root]
+	r := s.find(&m.Root)
 	if r == nil {
 		return
 	}

@@ -63,7 +63,7 @@ func (s *shard) sendUnkeep(key *proto.Root, path []proto.Name) {
 // stillKept answers a new agent, which asks whether a persistent resource is still
 // there: that it is not may be what the one before has not heard.
 func (s *shard) stillKept(m *proto.Msg) {
-	r := s.roots[m.Root]
+	r := s.find(&m.Root)
 	asked := r != nil && r.where == keeping && slices.Equal(m.Path, r.keep.Path)
 	if asked || r != nil && (r.where == installing || r.tree != nil && r.tree.Kept(m.Path)) {
 		return

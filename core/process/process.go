@@ -16,7 +16,7 @@ const (
 	maxLocksPerShard = 1 << (31 - shardBits)
 	// maxIdleRoots bounds, per shard, the roots that are remembered although no
 	// own lock refers to them: known masters and idle trees.
-	maxIdleRoots = 4096
+	maxIdleRoots = 1024
 )
 
 // Process is the lock manager of one process.
@@ -38,6 +38,8 @@ type Process struct {
 	// moveAfter and moveWait: see SetMoving.
 	moveAfter uint32
 	moveWait  int64
+	// awakeRoots: see KeepAwake.
+	awakeRoots int
 
 	members members
 }
@@ -64,9 +66,8 @@ type shard struct {
 	roots   map[proto.Root]*root
 	order   rootList // all roots, oldest first
 	idle    int      // roots without own locks
-	slots   []*lock  // lock table; nil = free
-	seqs    []uint32 // sequence number of each slot's latest lock
-	free    []uint32
+	locks   table
+	asleep  asleep
 	spare   []*lock      // own lock structures to use again
 	foreign []*tree.Lock // the same for other processes' locks
 	asks    []*pending   // the same for what is under way
@@ -151,7 +152,7 @@ func (s *shard) wait(l *lock, arrival uint64) {
 
 // New makes a process that has yet to join.
 func New(w World, j Journal) *Process {
-	p := &Process{world: w, journal: j, moveAfter: MoveAfter, moveWait: MoveWait}
+	p := &Process{world: w, journal: j, moveAfter: MoveAfter, moveWait: MoveWait, awakeRoots: awakeRoots}
 	p.hunt.patience = DeadlockWait
 	p.members.live = map[proto.ProcID]bool{}
 	p.members.peers = map[proto.ProcID]bool{}
@@ -181,14 +182,20 @@ func (p *Process) KeepIdle() { p.keeps.Store(true) }
 // Me is the process's name.
 func (p *Process) Me() proto.ProcID { return p.me }
 
-// shardOf chooses by an FNV-1a hash of the root.
+// shardOf chooses by a hash of the root.
 func (p *Process) shardOf(r *proto.Root) *shard {
+	h := hashOf(r)
+	return &p.shards[(h^h>>16)&(shardCount-1)]
+}
+
+// hashOf is an FNV-1a hash.
+func hashOf(r *proto.Root) uint32 {
 	h := uint32(2166136261)
 	h = (h ^ r.Space.ID ^ uint32(r.Space.Kind)<<24) * 16777619
 	for _, b := range r.Name.Bytes() {
 		h = (h ^ uint32(b)) * 16777619
 	}
-	return &p.shards[(h^h>>16)&(shardCount-1)]
+	return h
 }
 
 // shardOfLock is the shard that a handle names.
@@ -196,51 +203,39 @@ func (p *Process) shardOfLock(id proto.LockID) *shard {
 	return &p.shards[uint32(id)&(shardCount-1)]
 }
 
-// lookup finds an own lock; nil for a stale or foreign handle.
-func (s *shard) lookup(id proto.LockID) *lock {
-	i := uint32(id) >> shardBits
-	if id == 0 || int(i) >= len(s.slots) || s.seqs[i] != uint32(id>>32) {
-		return nil
-	}
-	return s.slots[i]
+// id is the handle of the lock with a number.
+func (s *shard) id(number uint32) proto.LockID {
+	return proto.LockID(s.locks.seqs[number])<<32 | proto.LockID(number<<shardBits|s.index)
 }
 
 // newLock enters a lock into the table; nil when the table is full.
 func (s *shard) newLock(r *root) *lock {
-	var i uint32
-	if n := len(s.free); n > 0 {
-		i = s.free[n-1]
-		s.free = s.free[:n-1]
-	} else {
-		if len(s.slots) >= maxLocksPerShard {
-			return nil
-		}
-		i = uint32(len(s.slots))
-		s.slots = append(s.slots, nil)
-		s.seqs = append(s.seqs, s.p.firstSeq)
+	i, ok := s.locks.reserve(s.p.firstSeq)
+	if !ok {
+		return nil
 	}
-	s.seqs[i]++
-	if s.seqs[i] == 0 {
-		s.seqs[i] = 1
-	}
-	var l *lock
-	if n := len(s.spare); n > 0 {
-		l = s.spare[n-1]
-		s.spare = s.spare[:n-1]
-		*l = lock{}
-	} else {
-		l = &lock{}
-	}
+	l := s.lockStruct()
 	l.pending, l.position = &idle, &top
-	l.ID = proto.LockID(s.seqs[i])<<32 | proto.LockID(i<<shardBits|s.index)
+	l.ID = s.id(i)
 	l.Owner, l.Party = s.p.me, proto.Party{ID: uint64(s.p.me)}
-	s.slots[i] = l
+	s.locks.put(i, l)
 	l.root = r
 	r.own.push(l)
 	if r.ownCount++; r.ownCount == 1 {
 		s.idle--
 	}
 	return l
+}
+
+// lockStruct gives a structure for an own lock.
+func (s *shard) lockStruct() *lock {
+	if n := len(s.spare); n > 0 {
+		l := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		*l = lock{}
+		return l
+	}
+	return &lock{}
 }
 
 // freeLock takes a lock out of the table and answers whoever still waits for
@@ -251,16 +246,14 @@ func (s *shard) freeLock(l *lock) {
 	if l.parent != nil {
 		l.parent.children--
 	}
-	i := uint32(l.ID) >> shardBits
-	s.slots[i] = nil
-	s.free = append(s.free, i)
+	s.locks.release(number(l.ID))
 	r.own.remove(l)
 	if r.ownCount--; r.ownCount == 0 {
 		s.idle++
 	}
 	s.answerLeftovers(l)
 	s.leavePosition(l)
-	l.root = nil
+	l.root, l.prev, l.next = nil, nil, nil
 	if len(s.spare) < maxSpare {
 		s.spare = append(s.spare, l)
 	}

@@ -29,7 +29,7 @@ func (p *Process) Token(id proto.LockID) (proto.Stamp, dlm.Status) {
 		return proto.Stamp{}, dlm.Lost
 	}
 	s := p.shardOfLock(id)
-	s.mu.Lock()
+	s.enter()
 	defer s.mu.Unlock()
 	l := s.lookup(id)
 	switch {
@@ -122,7 +122,7 @@ func (p *Process) LockInfo(id proto.LockID) (LockInfo, dlm.Status) {
 		return LockInfo{}, dlm.Lost
 	}
 	s := p.shardOfLock(id)
-	s.mu.Lock()
+	s.enter()
 	defer s.mu.Unlock()
 	l := s.lookup(id)
 	if l == nil || l.unlock.active {
@@ -313,7 +313,14 @@ func (p *Process) Locks(space *proto.Namespace, below proto.LockID, out []proto.
 			continue
 		}
 		s.mu.Lock()
-		for _, l := range s.slots {
+		for n, at := range s.locks.places {
+			if at&asleepBit != 0 {
+				if below == 0 && (space == nil || s.asleep.space(at) == *space) {
+					all = append(all, entry{s.id(uint32(n)), 0})
+				}
+				continue
+			}
+			l := s.locks.at(n)
 			if l == nil || l.unlock.active || space != nil && l.root.key.Space != *space {
 				continue
 			}

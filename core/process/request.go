@@ -28,7 +28,7 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 	if q.Parent != 0 {
 		s = p.shardOfLock(q.Parent)
 	}
-	s.mu.Lock()
+	s.enter()
 	defer s.mu.Unlock()
 	var parent *lock
 	var r *root
@@ -93,7 +93,7 @@ func (p *Process) Convert(q *ConvertRequest, res *Result) {
 		return
 	}
 	s := p.shardOfLock(q.Lock)
-	s.mu.Lock()
+	s.enter()
 	defer s.mu.Unlock()
 	l := s.lookup(q.Lock)
 	switch {
@@ -223,7 +223,7 @@ func (p *Process) Unlock(q *UnlockRequest, res *Result) {
 		return
 	}
 	s := p.shardOfLock(q.Lock)
-	s.mu.Lock()
+	s.enter()
 	defer s.mu.Unlock()
 	l := s.lookup(q.Lock)
 	switch {
@@ -260,7 +260,7 @@ func (p *Process) Cancel(id proto.LockID, flags dlm.Flags, token uint64, res *Re
 		return
 	}
 	s := p.shardOfLock(id)
-	s.mu.Lock()
+	s.enter()
 	defer s.mu.Unlock()
 	l := s.lookup(id)
 	switch {
@@ -323,7 +323,7 @@ func (p *Process) Expire(id proto.LockID, token uint64) {
 	s := p.shardOfLock(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.lookup(id); l != nil && l.ask.kind != proto.PendingNothing && l.ask.token == token {
+	if l := s.peek(id); l != nil && l.ask.kind != proto.PendingNothing && l.ask.token == token {
 		l.ask.expired = true
 		s.giveUp(l)
 	}
@@ -345,7 +345,7 @@ func (p *Process) Detach(id proto.LockID, token uint64) {
 	s := p.shardOfLock(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lookup(id)
+	l := s.peek(id)
 	if l == nil {
 		return
 	}

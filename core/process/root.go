@@ -46,6 +46,8 @@ type root struct {
 	own      lockList
 	ownCount int
 	ops      uint64 // last operation number given
+	used     bool   // since somebody looked whether it may sleep
+	sighted  uint32 // the Look that has seen it asleep
 	queries  []*query
 	held     []heldMsg    // requests of others that came before the tree did
 	keepOp   uint64       // number of that question
@@ -70,18 +72,11 @@ type heldMsg struct {
 type rootList struct{ head, tail *root }
 
 func (s *shard) root(key *proto.Root) *root {
-	if r := s.roots[*key]; r != nil {
+	if r := s.find(key); r != nil {
 		return r
 	}
 	r := &root{shard: s, key: *key}
-	s.roots[*key] = r
-	r.prev = s.order.tail
-	if r.prev == nil {
-		s.order.head = r
-	} else {
-		r.prev.next = r
-	}
-	s.order.tail = r
+	s.link(r)
 	s.idle++
 	if s.idle > maxIdleRoots {
 		s.forgetIdle()
@@ -89,10 +84,26 @@ func (s *shard) root(key *proto.Root) *root {
 	return r
 }
 
-func (s *shard) drop(r *root) {
+// link makes r one of the roots that are awake, the newest.
+func (s *shard) link(r *root) {
+	s.roots[r.key] = r
+	r.prev = s.order.tail
+	if r.prev == nil {
+		s.order.head = r
+	} else {
+		r.prev.next = r
+	}
+	s.order.tail = r
+}
+
+// unlink undoes link.
+func (s *shard) unlink(r *root) {
 	delete(s.roots, r.key)
 	if s.seen.root == r {
 		s.seen.root = r.next
+	}
+	if s.asleep.hand == r {
+		s.asleep.hand = r.next
 	}
 	if r.prev == nil {
 		s.order.head = r.next
@@ -104,6 +115,12 @@ func (s *shard) drop(r *root) {
 	} else {
 		r.next.prev = r.prev
 	}
+	r.prev, r.next = nil, nil // what is left of it must keep nothing else
+}
+
+// drop forgets a root without own locks.
+func (s *shard) drop(r *root) {
+	s.unlink(r)
 	s.idle--
 }
 

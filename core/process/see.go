@@ -37,6 +37,7 @@ type Look struct {
 // Stages of a Look at a shard.
 const (
 	lookBegin = iota
+	lookAsleep
 	lookTrees
 	lookOwn
 	lookDone
@@ -46,6 +47,26 @@ const (
 type seen struct {
 	root *root // the next one; drop moves it on
 	at   int64 // of the last look at the rates; 0: never
+
+	// Sleepers are seen before the others. While a look is on nobody falls asleep, and who
+	// was seen asleep is not seen again: asleep is the number from which on they have yet
+	// to be.
+	on     bool
+	asleep int
+	round  uint32
+	missed int // how many could not fall asleep
+}
+
+// watched reports whether nobody may fall asleep for the sake of a look. One that never
+// ends must not keep everybody awake.
+func (s *shard) watched() bool {
+	if !s.seen.on {
+		return false
+	}
+	if s.seen.missed++; s.seen.missed > 1<<14 {
+		s.seen.on = false
+	}
+	return s.seen.on
 }
 
 // Look begins one.
@@ -70,8 +91,14 @@ func (k *Look) Next(out *proto.Sight) bool {
 	for k.steps > 0 && k.stage != lookDone {
 		switch k.stage {
 		case lookBegin:
-			s.seen.root = s.order.head
-			k.stage = lookTrees
+			s.seen.on, s.seen.asleep, s.seen.missed = true, 0, 0
+			s.seen.round++
+			k.stage, k.slot = lookAsleep, 0
+		case lookAsleep:
+			if !k.sleepers(s, out) {
+				k.stage = lookTrees
+				s.seen.root = s.order.head
+			}
 		case lookTrees:
 			if !k.tree(s, out) {
 				k.stage, k.slot = lookOwn, 0
@@ -83,12 +110,37 @@ func (k *Look) Next(out *proto.Sight) bool {
 		}
 	}
 	if k.stage == lookDone {
-		s.seen.root = nil
+		s.seen.root, s.seen.on = nil, false
 		k.end(s)
 		k.stage = lookBegin
 		k.shard++
 	}
 	return true
+}
+
+// sleepers sees some of the trees that are asleep.
+func (k *Look) sleepers(s *shard, out *proto.Sight) bool {
+	for ; k.slot < len(s.locks.places) && k.steps > 0; k.slot++ {
+		k.steps--
+		s.seen.asleep = k.slot + 1
+		p := s.locks.places[k.slot]
+		if p&asleepBit == 0 {
+			continue
+		}
+		r := s.dream(p)
+		k.count.Trees++
+		switch {
+		case !k.wants(r):
+		case k.q.Hot > 0:
+			k.heat(s, r)
+		default:
+			k.steps++ // for its one resource
+			k.subs = r.tree.Resources()
+			k.resources(s, r, out)
+			k.subs = nil
+		}
+	}
+	return k.slot < len(s.locks.places)
 }
 
 // tree sees the tree at the cursor, or some of it, and goes on to the next.
@@ -99,7 +151,7 @@ func (k *Look) tree(s *shard, out *proto.Sight) bool {
 	}
 	k.steps--
 	t := r.tree
-	if t == nil {
+	if t == nil || r.sighted == s.seen.round {
 		s.seen.root = r.next
 		return true
 	}
@@ -199,9 +251,9 @@ func (k *Look) heat(s *shard, r *root) {
 
 // own sees some of the process's own requests.
 func (k *Look) own(s *shard, out *proto.Sight) bool {
-	for ; k.slot < len(s.slots) && k.steps > 0; k.slot++ {
+	for ; k.slot < len(s.locks.places) && k.steps > 0; k.slot++ {
 		k.steps--
-		l := s.slots[k.slot]
+		l := s.locks.at(k.slot)
 		if l == nil || l.ask.kind == proto.PendingNothing && !l.unlock.active {
 			continue
 		}
@@ -216,7 +268,7 @@ func (k *Look) own(s *shard, out *proto.Sight) bool {
 		k.left--
 		out.Waits = append(out.Waits, l.seeWait())
 	}
-	return k.slot < len(s.slots)
+	return k.slot < len(s.locks.places)
 }
 
 // mine reports whether the Inquiry is about an own lock.
@@ -281,7 +333,7 @@ func (k *Look) end(s *shard) {
 	}
 	n.WaitNanos += c.waited
 	n.Blocking += c.blocking
-	n.Locks += uint64(len(s.slots) - len(s.free))
+	n.Locks += uint64(s.locks.len())
 }
 
 // finish tells what is known only at the end.

@@ -40,7 +40,7 @@ func (p *Process) FromAgent(m *proto.Msg) {
 	defer s.mu.Unlock()
 	switch m.Kind {
 	case proto.KMaster:
-		if r := s.roots[key]; r != nil {
+		if r := s.find(&key); r != nil {
 			r.masterKnown(m)
 		}
 	case proto.KInstall:
@@ -48,19 +48,19 @@ func (p *Process) FromAgent(m *proto.Msg) {
 	case proto.KKept:
 		if m.Number == 0 {
 			s.stillKept(m)
-		} else if r := s.roots[key]; r != nil {
+		} else if r := s.find(&key); r != nil {
 			r.kept(m)
 		}
 	case proto.KActivate:
-		if r := s.roots[key]; r != nil && r.where == installing && r.assign == m.Assign {
+		if r := s.find(&key); r != nil && r.where == installing && r.assign == m.Assign {
 			r.activate()
 		}
 	case proto.KMoved:
-		if r := s.roots[key]; r != nil {
+		if r := s.find(&key); r != nil {
 			r.moved(m)
 		}
 	case proto.KDiscard:
-		if r := s.roots[key]; r != nil && r.where == installing && r.assign == m.Assign {
+		if r := s.find(&key); r != nil && r.where == installing && r.assign == m.Assign {
 			r.discard()
 		}
 	}
@@ -138,7 +138,7 @@ func (p *Process) notMaster(m *proto.Msg) {
 	s := p.shardOf(&m.Root)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.roots[m.Root]
+	r := s.find(&m.Root)
 	if r == nil || r.where != remote && r.where != orphan {
 		return
 	}
@@ -165,7 +165,7 @@ func (p *Process) heir(from proto.ProcID, m *proto.Msg) {
 	s := p.shardOf(&m.Root)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.roots[m.Root]; r != nil {
+	if r := s.find(&m.Root); r != nil {
 		r.heirOf(from, m)
 	}
 }
@@ -213,6 +213,9 @@ func (p *Process) view(m *proto.Msg) {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
+		if anew {
+			s.eachAsleep(func(r *root) { r.introduce(view) })
+		}
 		for r := s.order.head; r != nil; {
 			next := r.next
 			if anew {
@@ -456,8 +459,8 @@ func (p *Process) Lost() {
 			p.world.Complete(&s.done)
 		}
 		clear(s.queries)
-		for _, l := range s.slots {
-			if l != nil {
+		for n := range s.locks.places {
+			if l := s.locks.at(n); l != nil { // nothing waits for an answer about a sleeper
 				s.lose(l)
 			}
 		}

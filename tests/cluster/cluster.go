@@ -104,6 +104,7 @@ func (c *Cluster) Join(name string) *Member {
 		panic(err)
 	}
 	m.Process = process.New(m, file)
+	m.KeepAwake(0)
 	id, view := c.agent.Join()
 	m.ID = id
 	c.members = append(c.members, m)

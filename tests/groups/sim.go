@@ -207,6 +207,9 @@ func (s *sim) start() *proc {
 		panic(err)
 	}
 	p.p = process.New(p, j)
+	if s.one(2) {
+		p.p.KeepAwake(0)
+	}
 	p.p.SetDeadlockWait(50)
 	s.procs = append(s.procs, p)
 	s.note("%s starts", p.name)

@@ -61,6 +61,9 @@ func (s *sim) addNodeAt(m *machine) *node {
 		n.file.room = s.plan.journalRoom
 	}
 	n.p = process.New(n, n.file)
+	if s.plan.awake >= 0 {
+		n.p.KeepAwake(s.plan.awake)
+	}
 	n.p.SetDeadlockWait(s.plan.patience)
 	n.p.SetMoving(uint32(s.plan.moveAfter), s.plan.moveWait)
 	s.nodes = append(s.nodes, n)

@@ -83,6 +83,7 @@ type plan struct {
 	moveWait          int64
 	journalRoom       int
 	directoryRoom     int
+	awake             int // how many roots stay awake in a shard; -1: as many as usual
 	slowDeath, slowUp int // how seldom deaths are noticed, connections made
 }
 
@@ -132,6 +133,7 @@ func (s *sim) choosePlan() {
 	if r.IntN(25) == 0 {
 		p.directoryRoom = r.IntN(4)
 	}
+	p.awake = r.IntN(3) - 1
 	p.slowDeath = 1 + r.IntN(12)
 	p.slowUp = 1 + r.IntN(8)
 }

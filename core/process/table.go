@@ -1,0 +1,130 @@
+package process
+
+import "github.com/godlm/godlm/core/proto"
+
+// The lock table of a shard: handle to lock. A place says where its lock is: among those
+// that are awake, or asleep (asleep.go).
+
+// place is a line of the table: 0 for a free one, an index in table.awake plus 1, or with
+// asleepBit a record.
+type place uint32
+
+const asleepBit place = 1 << 31
+
+// table is the lock table. Its locks have numbers; a handle has the number and the
+// sequence number that tells it from earlier locks at the same place.
+type table struct {
+	places []place
+	seqs   []uint32 // sequence number of each place's latest lock
+	free   []uint32
+	awake  []*lock
+	gaps   []uint32 // in awake
+}
+
+// number is a lock's in the table.
+func number(id proto.LockID) uint32 { return uint32(id) >> shardBits }
+
+// len is how many locks there are.
+func (t *table) len() int { return len(t.places) - len(t.free) }
+
+// at is the lock with a number; nil if there is none or it is asleep.
+func (t *table) at(i int) *lock {
+	if p := t.places[i]; p != 0 && p&asleepBit == 0 {
+		return t.awake[p-1]
+	}
+	return nil
+}
+
+// find is the place of a handle; 0 for a stale or foreign one.
+func (t *table) find(id proto.LockID) place {
+	i := number(id)
+	if id == 0 || int(i) >= len(t.places) || t.seqs[i] != uint32(id>>32) {
+		return 0
+	}
+	return t.places[i]
+}
+
+// reserve takes a number for a new lock; false when the table is full.
+func (t *table) reserve(firstSeq uint32) (i uint32, ok bool) {
+	if n := len(t.free); n > 0 {
+		i = t.free[n-1]
+		t.free = t.free[:n-1]
+	} else {
+		if len(t.places) >= maxLocksPerShard {
+			return 0, false
+		}
+		i = uint32(len(t.places))
+		t.places = append(t.places, 0)
+		t.seqs = append(t.seqs, firstSeq)
+	}
+	t.seqs[i]++
+	if t.seqs[i] == 0 {
+		t.seqs[i] = 1
+	}
+	return i, true
+}
+
+// put makes l, awake, the lock of a number.
+func (t *table) put(i uint32, l *lock) {
+	if n := len(t.gaps); n > 0 {
+		k := t.gaps[n-1]
+		t.gaps = t.gaps[:n-1]
+		t.awake[k] = l
+		t.places[i] = place(k + 1)
+		return
+	}
+	t.awake = append(t.awake, l)
+	t.places[i] = place(len(t.awake))
+}
+
+// lift takes l, awake, out of its place, which keeps its number.
+func (t *table) lift(i uint32) {
+	k := uint32(t.places[i] - 1)
+	t.awake[k] = nil
+	t.gaps = append(t.gaps, k)
+	t.places[i] = 0
+}
+
+// release frees a number. Its lock is awake.
+func (t *table) release(i uint32) {
+	t.lift(i)
+	t.free = append(t.free, i)
+}
+
+// find is the root that is known by that name, woken if it is asleep; nil if there is
+// none.
+func (s *shard) find(key *proto.Root) *root {
+	r := s.roots[*key]
+	if r == nil && s.asleep.index.Len() > 0 {
+		if ref, sleeps := s.asleep.find(key); sleeps {
+			return s.wake(ref)
+		}
+	}
+	if r != nil {
+		r.used = true
+	}
+	return r
+}
+
+// lookup finds an own lock, and wakes it if it is asleep; nil for a stale or foreign
+// handle.
+func (s *shard) lookup(id proto.LockID) *lock {
+	switch p := s.locks.find(id); {
+	case p == 0:
+		return nil
+	case p&asleepBit != 0:
+		return s.wake(p &^ asleepBit).own.head
+	default:
+		l := s.locks.awake[p-1]
+		l.root.used = true
+		return l
+	}
+}
+
+// peek is lookup for those who want nothing of a lock that is asleep.
+func (s *shard) peek(id proto.LockID) *lock {
+	if p := s.locks.find(id); p != 0 && p&asleepBit == 0 {
+		return s.locks.awake[p-1]
+	}
+	return nil
+}
