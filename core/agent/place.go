@@ -8,7 +8,7 @@ import (
 )
 
 // Step is how many trees are placed before others have their turn. Tests make it small.
-var Step = 256
+var Step = 1024
 
 // lost is the trees without a living master that have yet to be placed.
 type lost struct {
