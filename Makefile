@@ -43,7 +43,7 @@ COMPLETIONS := bash-completion/completions/godlm zsh/site-functions/_godlm fish/
 C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
 TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
 
-.PHONY: all lab demo check wheel bench bench-rivals lint race asan fuzz install uninstall clean test-go test-sim test-c test-lib test-python test-mixed test-netns
+.PHONY: all lab demo check wheel bench bench-rivals lint race asan fuzz install uninstall clean test-go test-sim test-c test-cpp test-lib test-python test-mixed test-netns
 
 all: $(B)/libgodlm.so $(B)/godlm
 
@@ -69,6 +69,26 @@ $(B)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADERS) $(B)/libgodlm.so
 	@mkdir -p $(B)/tests
 	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $< -L$(B) -Wl,--as-needed -lgodlm -lpthread -ldl -Wl,-rpath,$(CURDIR)/$(B)
 
+# The tests of godlm.hpp: in two languages, and what throws nothing also without exceptions.
+CXX         ?= g++
+CPP_TESTS   := $(foreach std,17 20,$(patsubst tests/cpp/%.cpp,$(B)/tests-cpp/%-$(std),$(wildcard tests/cpp/*.cpp))) \
+               $(foreach t,locks processes,$(B)/tests-cpp/$(t)-noexcept)
+CPP_FLAGS   := -Wall -Wextra -Wpedantic -Wshadow -Werror -Iinclude -Itests/cpp
+CPP_LINK     = -L$(B) -Wl,--as-needed -lgodlm -lpthread -Wl,-rpath,$(CURDIR)/$(B)
+CPP_PARTS   := tests/cpp/check.hpp include/godlm.hpp $(HEADERS)
+
+$(B)/tests-cpp/%-17: tests/cpp/%.cpp $(CPP_PARTS) $(B)/libgodlm.so
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 $(CFLAGS) $(CPP_FLAGS) -o $@ $< $(CPP_LINK)
+
+$(B)/tests-cpp/%-20: tests/cpp/%.cpp $(CPP_PARTS) $(B)/libgodlm.so
+	@mkdir -p $(@D)
+	$(CXX) -std=c++20 $(CFLAGS) $(CPP_FLAGS) -o $@ $< $(CPP_LINK)
+
+$(B)/tests-cpp/%-noexcept: tests/cpp/%.cpp $(CPP_PARTS) $(B)/libgodlm.so
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -fno-exceptions $(CFLAGS) $(CPP_FLAGS) -o $@ $< $(CPP_LINK)
+
 # The programs of tests with several hosts.
 $(B)/lab/player: tests/lab/player/player.c $(HEADERS) $(B)/libgodlm.so
 	@mkdir -p $(B)/lab
@@ -79,7 +99,7 @@ lab: all $(B)/lab/player
 demo: all
 	@CC="$(CC)" examples/demo/run.sh
 
-check: lint test-go test-lib test-c test-python test-mixed test-netns
+check: lint test-go test-lib test-c test-cpp test-python test-mixed test-netns
 
 lint:
 	@bad=$$(gofmt -l *.go core net cgo cmd tests); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
@@ -110,6 +130,9 @@ test-lib: all
 
 test-c: all $(C_TESTS)
 	@tests/c/run.sh $(C_TESTS)
+
+test-cpp: all $(CPP_TESTS)
+	@tests/c/run.sh $(CPP_TESTS)
 
 test-python: all
 	@CC="$(CC)" tests/python/run.sh
@@ -157,7 +180,7 @@ install: all
 	install -d $(DESTDIR)$(LIBDIR)/godlm
 	ln -sf ../$(SONAME) $(DESTDIR)$(LIBDIR)/godlm/libdlm.so
 	install -m 644 include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/sys/
-	install -m 644 include/godlm.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/godlm.h include/godlm.hpp $(DESTDIR)$(PREFIX)/include/
 	$(FILL) pkgconfig/godlm.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/godlm.pc
 	for d in man1 man3 man5 man7; do \
 	  install -d $(DESTDIR)$(MANDIR)/$$d && install -m 644 man/$$d/* $(DESTDIR)$(MANDIR)/$$d/ || exit 1; done
@@ -170,7 +193,7 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/libgodlm.so $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/$(notdir $(LIB))
-	rm -f $(DESTDIR)$(PREFIX)/include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/godlm.h
+	rm -f $(DESTDIR)$(PREFIX)/include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/godlm.h $(DESTDIR)$(PREFIX)/include/godlm.hpp
 	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/godlm.pc
 	rm -f $(DESTDIR)$(LIBDIR)/godlm/libdlm.so $(DESTDIR)$(BINDIR)/godlm $(DESTDIR)$(UNITDIR)/godlm-agent@.service
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS)) $(DESTDIR)$(PREFIX)/share/godlm/grafana.json

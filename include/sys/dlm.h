@@ -103,7 +103,8 @@ typedef enum {
 	DLM_IVHNDL = 53,
 	DLM_EALREADY = 54,
 	DLM_EINPROGRESS = 55,
-	DLM_PUBNS_DISALLOW = 56 /* the systemwide namespace is switched off */
+	DLM_PUBNS_DISALLOW = 56, /* the systemwide namespace is switched off */
+	DLM_STATUS_RANGE = 0x7fff /* never returned: GODLM_LOST is in the type's range, which C++ wants */
 } dlm_status_t;
 
 typedef enum {

@@ -27,12 +27,17 @@ check "nothing starts at load" sh -c "readelf -SW $lib | grep -q go_late_init"
 check "headers in C89" syntax "$CC" -std=c89 -x c
 check "headers in C11" syntax "$CC" -std=c11 -x c
 command -v g++ >/dev/null && check "headers in C++17" syntax g++ -std=c++17 -x c++
+hpp() { printf '#include <godlm.hpp>\nint WAITING, GRANTED;\n' | g++ "$@" -Iinclude -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -fsyntax-only -x c++ -; }
+for std in c++17 c++20; do
+	command -v g++ >/dev/null && check "godlm.hpp in $std" hpp -std=$std && check "godlm.hpp in $std without exceptions" hpp -std=$std -fno-exceptions
+done
 stage=$(mktemp -d)
 check "make install" make -s install DESTDIR="$stage" PREFIX=/usr
 check "libdlm.so by name" sh -c "readelf -dW '$stage/usr/lib/godlm/libdlm.so' | grep -q SONAME"
 "$CC" -o "$stage/byname" tests/lib/byname.c -ldl
 check "libdlm.so has what old programs look up" env LD_LIBRARY_PATH="$stage/usr/lib/godlm" "$stage/byname"
 rm -f "$stage/byname"
+check "godlm.hpp is installed" test -f "$stage/usr/include/godlm.hpp"
 check "manual is installed" diff <(cd man && ls man*) <(cd "$stage/usr/share/man" && ls man*)
 check "pkg-config file" grep -q '^Version: 1' "$stage/usr/lib/pkgconfig/godlm.pc"
 check "its prefix" grep -q '^prefix=/usr$' "$stage/usr/lib/pkgconfig/godlm.pc"
