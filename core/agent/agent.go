@@ -30,6 +30,8 @@ import (
 // again when they return.
 type World interface {
 	Local
+	// SendAll queues m for all that are connected.
+	SendAll(to []proto.ProcID, m *proto.Msg)
 	// Agree calls done, at once or later, when all that was kept and doubted so far will be
 	// known even if this host is lost.
 	Agree(done func())
@@ -121,6 +123,7 @@ type Agent struct {
 	opening   opening
 	opened    func() // nil: it was called
 	obits     obits
+	news      news
 	busy      bool      // some tree has no master; as World was told
 	msg       proto.Msg // scratch for messages to send
 }
@@ -160,6 +163,7 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 		groups:    map[proto.ProcID]bool{},
 		number:    past.Number,
 		coming:    map[proto.ProcID]bool{},
+		news:      news{view: view + 1},
 	}
 	for _, p := range past.Coming {
 		a.dead[p], a.coming[p] = true, true
@@ -247,6 +251,7 @@ func (a *Agent) Join() (id proto.ProcID, view uint64) {
 	a.view++
 	id = proto.ProcID(a.view)
 	a.live[id] = true
+	a.news.joined = append(a.news.joined, id)
 	return id, a.view
 }
 
@@ -254,9 +259,8 @@ func (a *Agent) Join() (id proto.ProcID, view uint64) {
 func (a *Agent) JoinGroup(named func(id proto.ProcID, view uint64)) {
 	id, view := a.Join()
 	a.groups[id] = true
-	for _, x := range sorted(a.connected) {
-		a.sendView(x) // the search for deadlocks asks containers
-	}
+	a.news.groups = append(a.news.groups, id)
+	a.tellNews() // the search for deadlocks asks containers
 	named(id, view)
 }
 
@@ -267,8 +271,7 @@ func (a *Agent) Connected(p proto.ProcID) {
 		return
 	}
 	a.connected[p] = true
-	a.obits.forget(p)
-	a.sendView(p)
+	a.tellAll(p)
 	a.checkKept(p)
 	a.ordersAgain(p)
 	unplaced := map[proto.Digest]*tree{}
@@ -284,17 +287,6 @@ func (a *Agent) Connected(p proto.ProcID) {
 			return
 		}
 	}
-}
-
-func (a *Agent) sendView(p proto.ProcID) {
-	m := proto.Msg{
-		Kind: proto.KView, View: a.view, Procs: a.Live(), Groups: sorted(a.groups), Number: a.number,
-		Obits: a.obits.since(p, a.view),
-	}
-	if a.opening.is {
-		m.Flags = proto.DirectoryLost
-	}
-	a.send(p, m)
 }
 
 // Dead says that a process is proven to have ended; World has its journal.
@@ -324,7 +316,7 @@ func (a *Agent) Died(list []proto.ProcID, journals Journals) {
 		}
 		any = true
 		a.obits.add(a.view+1, a.world.Obituary(p))
-		a.obits.forget(p)
+		a.news.dead = append(a.news.dead, p)
 		delete(a.live, p)
 		delete(a.connected, p)
 		delete(a.opening.untold, p)
@@ -353,9 +345,7 @@ func (a *Agent) Died(list []proto.ProcID, journals Journals) {
 	if a.opening.is {
 		a.opening.again(a)
 	}
-	for _, x := range sorted(a.connected) {
-		a.sendView(x)
-	}
+	a.tellNews()
 	a.unplaced(unplaced)
 	a.startRecovery()
 	for _, p := range list {
@@ -621,9 +611,7 @@ func (a *Agent) givenUp(m *proto.Msg) {
 // reportAgain starts a new view without a death, for trees whose placing failed.
 func (a *Agent) reportAgain() {
 	a.view++
-	for _, x := range sorted(a.connected) {
-		a.sendView(x)
-	}
+	a.tellNews()
 	a.startRecovery()
 }
 

@@ -11,8 +11,7 @@ const maxObits = 256
 
 // obits are who has died lately.
 type obits struct {
-	list []obit                  // in order
-	told map[proto.ProcID]uint64 // the view with which a process was told last
+	list []obit // in order
 }
 
 type obit struct {
@@ -27,23 +26,14 @@ func (o *obits) add(view uint64, x proto.Obituary) {
 	o.list = append(o.list, obit{view, x})
 }
 
-// since are those of which p has not been told.
-func (o *obits) since(p proto.ProcID, view uint64) (out []proto.Obituary) {
+// since are those of later views.
+func (o *obits) since(view uint64) (out []proto.Obituary) {
 	for i := range o.list {
-		if x := &o.list[i]; x.view > o.told[p] {
+		if x := &o.list[i]; x.view > view {
 			out = append(out, x.Obituary)
 		}
 	}
-	if o.told == nil {
-		o.told = map[proto.ProcID]uint64{}
-	}
-	o.told[p] = view
 	return out
-}
-
-// forget says that p may not have heard what it was told.
-func (o *obits) forget(p proto.ProcID) {
-	delete(o.told, p)
 }
 
 // of is what is known of a dead process.

@@ -239,7 +239,7 @@ func (h *Host) takeRoster(from proto.HostID, m *proto.Msg) {
 	}
 	c := *m
 	c.Procs, c.Groups, c.Dead = slices.Clone(m.Procs), slices.Clone(m.Groups), slices.Clone(m.Dead)
-	h.rosters[from] = &roster{m.Birth, &c}
+	h.rosters[from] = &roster{birth: m.Birth, msg: &c}
 	if h.agent == nil {
 		if h.sit(); h.agent != nil {
 			h.seated()

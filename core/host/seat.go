@@ -32,6 +32,7 @@ type seat struct {
 	told   uint32
 	joins  []*joining
 	last   uint64 // number of the latest
+	whole  []byte // the last view that the coordinator has told whole
 	places map[proto.ProcID]proto.HostID
 	where  map[proto.ProcID][]proto.ProcID // who asks where a process is
 	begun  bool                            // the containers of this membership are there
@@ -42,6 +43,9 @@ type seat struct {
 type roster struct {
 	birth uint32
 	msg   *proto.Msg
+	// view and flags are of the last view that it was sent whole; 0: none.
+	view  uint64
+	flags uint32
 }
 
 // estate is what a dead process of another host has left in its value journal.
@@ -287,7 +291,11 @@ func (h *Host) fromCoordinator(m *proto.Msg) {
 	switch m.Kind {
 	case proto.KDeliver:
 		var inner proto.Msg
-		err := proto.Parse(m.Data, &inner)
+		data := m.Data
+		if m.Flags&proto.DeliverAgain != 0 {
+			data = h.whole
+		}
+		err := proto.Parse(data, &inner)
 		if err == nil && (inner.Kind < proto.KView || inner.Kind > proto.KRound) {
 			err = fmt.Errorf("it is of kind %d", inner.Kind)
 		}
@@ -295,7 +303,16 @@ func (h *Host) fromCoordinator(m *proto.Msg) {
 			h.note(Error, "message of the coordinator for process %x: %v", uint64(m.Proc), err)
 			return
 		}
-		h.world.Send(m.Proc, &inner)
+		if inner.Kind == proto.KView && inner.Flags&proto.ViewNews == 0 && m.Flags&proto.DeliverAgain == 0 {
+			h.whole = slices.Clone(m.Data)
+		}
+		if m.Proc != 0 {
+			h.world.Send(m.Proc, &inner)
+			return
+		}
+		for _, p := range h.world.Connected() {
+			h.world.Send(p, &inner)
+		}
 	case proto.KJoined:
 		at := slices.IndexFunc(h.joins, func(j *joining) bool { return j.number == m.Number })
 		if at < 0 {

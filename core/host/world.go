@@ -16,10 +16,40 @@ var _ agent.World = (*world)(nil)
 // Send implements agent.World.
 func (w *world) Send(to proto.ProcID, m *proto.Msg) {
 	if home, away := w.homes[to]; away {
-		w.world.Tell(home, &proto.Msg{Kind: proto.KDeliver, Proc: to, Data: proto.Append(nil, m)})
+		w.world.Tell(home, w.delivery(home, to, m))
 		return
 	}
 	w.world.Send(to, m)
+}
+
+// delivery is the message by which another host's process is told something. Its host keeps
+// the last view that it was sent whole: when many processes come at once, all are told
+// the same.
+func (w *world) delivery(home proto.HostID, to proto.ProcID, m *proto.Msg) *proto.Msg {
+	whole := m.Kind == proto.KView && m.Flags&proto.ViewNews == 0
+	r := w.rosters[home]
+	if whole && r != nil && r.view == m.View && r.flags == m.Flags {
+		return &proto.Msg{Kind: proto.KDeliver, Proc: to, Flags: proto.DeliverAgain}
+	}
+	if whole && r != nil {
+		r.view, r.flags = m.View, m.Flags
+	}
+	return &proto.Msg{Kind: proto.KDeliver, Proc: to, Data: proto.Append(nil, m)}
+}
+
+// SendAll implements agent.World: another host hears it once.
+func (w *world) SendAll(to []proto.ProcID, m *proto.Msg) {
+	told := map[proto.HostID]bool{}
+	for _, p := range to {
+		home, away := w.homes[p]
+		switch {
+		case !away:
+			w.world.Send(p, m)
+		case !told[home]:
+			told[home] = true
+			w.world.Tell(home, &proto.Msg{Kind: proto.KDeliver, Data: proto.Append(nil, m)})
+		}
+	}
 }
 
 // Records implements agent.World.

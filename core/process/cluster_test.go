@@ -118,6 +118,12 @@ func (c *cluster) send(to proto.ProcID, n *proto.Msg) {
 	})
 }
 func (c *cluster) Send(to proto.ProcID, m *proto.Msg) { c.send(to, copyMsg(m)) }
+func (c *cluster) SendAll(to []proto.ProcID, m *proto.Msg) {
+	for _, p := range to {
+		c.Send(p, m)
+	}
+}
+
 func (c *cluster) Records(dead proto.ProcID) (out []proto.Record) {
 	for _, r := range c.procs[dead].records {
 		out = append(out, r)

@@ -48,6 +48,7 @@ type Process struct {
 type members struct {
 	sync.Mutex // after a shard's mutex
 	view       uint64
+	told       bool   // all who live, once
 	directory  uint64 // number of the directory that all was told to
 	live       map[proto.ProcID]bool
 	groups     []proto.ProcID        // containers among live

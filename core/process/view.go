@@ -183,26 +183,40 @@ func (r *root) lookAgain() {
 // view takes a new view: locks of the dead leave the trees mastered here, and
 // roots whose master is dead are reported to the agent (design §8).
 func (p *Process) view(m *proto.Msg) {
-	if uint64(p.me) <= m.View && !slices.Contains(m.Procs, p.me) {
+	news := m.Flags&proto.ViewNews != 0
+	if news && slices.Contains(m.Dead, p.me) || !news && uint64(p.me) <= m.View && !slices.Contains(m.Procs, p.me) {
 		p.Lost()
 		return
 	}
 	mem := &p.members
 	mem.Lock()
-	if m.View < mem.view {
+	if m.View < mem.view || news && (!mem.told || mem.directory != m.Number || mem.view < m.Assign) {
 		mem.Unlock()
-		return
+		return // it is told all, or was and knows more
 	}
+	mem.told = true
 	mem.view = m.View
 	mem.views++
 	mem.remember(m.Obits)
 	anew, lost := mem.directory != m.Number, m.Flags&proto.DirectoryLost != 0
 	mem.directory = m.Number
-	clear(mem.live)
+	if !news {
+		clear(mem.live)
+		mem.groups = mem.groups[:0]
+	}
 	for _, x := range m.Procs {
 		mem.live[x] = true
 	}
-	mem.groups = append(mem.groups[:0], m.Groups...)
+	for _, x := range m.Groups {
+		mem.live[x] = true
+		if !slices.Contains(mem.groups, x) {
+			mem.groups = append(mem.groups, x)
+		}
+	}
+	for _, x := range m.Dead {
+		delete(mem.live, x)
+	}
+	mem.groups = slices.DeleteFunc(mem.groups, func(x proto.ProcID) bool { return !mem.live[x] })
 	for x := range mem.peers {
 		if uint64(x) <= mem.view && !mem.live[x] {
 			delete(mem.peers, x)

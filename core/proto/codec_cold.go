@@ -118,15 +118,11 @@ func appendCold(b []byte, m *Msg) []byte {
 		b = appendUint(b, m.Number)
 	case KView:
 		b = appendUint(b, m.View)
-		b = appendArray(b, len(m.Procs))
-		for _, p := range m.Procs {
-			b = appendUint(b, uint64(p))
-		}
-		b = appendArray(b, len(m.Groups))
-		for _, p := range m.Groups {
-			b = appendUint(b, uint64(p))
+		for _, list := range [...][]ProcID{m.Procs, m.Groups, m.Dead} {
+			b = appendProcs(b, list)
 		}
 		b = appendUint(b, m.Number)
+		b = appendUint(b, m.Assign)
 		b = appendUint(b, uint64(m.Flags))
 		b = appendFields(b, m.obits)
 	case KMaster:
@@ -295,15 +291,11 @@ func (d *decoder) cold(m *Msg) {
 		m.Number = d.u64()
 	case KView:
 		m.View = d.u64()
-		m.Procs = m.Procs[:0]
-		for n := d.list(1); n > 0 && d.err == nil; n-- {
-			m.Procs = append(m.Procs, ProcID(d.u64()))
-		}
-		m.Groups = m.Groups[:0]
-		for n := d.list(1); n > 0 && d.err == nil; n-- {
-			m.Groups = append(m.Groups, ProcID(d.u64()))
+		for _, list := range [...]*[]ProcID{&m.Procs, &m.Groups, &m.Dead} {
+			*list = d.procs((*list)[:0])
 		}
 		m.Number = d.u64()
+		m.Assign = d.u64()
 		m.Flags = d.u32()
 		d.fields(m.obits)
 	case KMaster:
@@ -360,6 +352,27 @@ func (d *decoder) cold(m *Msg) {
 		m.prepare()
 		d.fields(m.betweenHosts)
 	}
+}
+
+// appendProcs writes each process as what it is more than the one before: a view can name
+// a hundred thousand, in order.
+func appendProcs(b []byte, list []ProcID) []byte {
+	b = appendArray(b, len(list))
+	last := ProcID(0)
+	for _, p := range list {
+		b = appendUint(b, uint64(p-last))
+		last = p
+	}
+	return b
+}
+
+func (d *decoder) procs(list []ProcID) []ProcID {
+	last := ProcID(0)
+	for n := d.list(1); n > 0 && d.err == nil; n-- {
+		last += ProcID(d.u64())
+		list = append(list, last)
+	}
+	return list
 }
 
 func appendText(b []byte, s string) []byte {

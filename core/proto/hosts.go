@@ -146,6 +146,7 @@ func (m *Msg) betweenHosts(f *fields) {
 		f.data(&m.Data)
 	case KForward, KDeliver:
 		num(f, &m.Proc)
+		num(f, &m.Flags)
 		f.data(&m.Data)
 	case KRoster:
 		num(f, &m.Epoch)

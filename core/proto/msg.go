@@ -66,7 +66,7 @@ const (
 // Agent to process.
 const (
 	KWelcome       Kind = 48 + iota // Proc View Number (birth of the host)
-	KView                           // View Procs Groups Number: of the directory; with another one all is told anew; Flags: DirectoryLost; Obits: of who has died lately
+	KView                           // View Procs Groups Dead Number Assign Obits, Flags: DirectoryLost, ViewNews
 	KMaster                         // Root Proc Assign, Number: of the KLookup; Proc 0: nobody masters it
 	KInstall                        // Image
 	KActivate                       // Root Assign
@@ -104,7 +104,7 @@ const (
 	KIntro     Kind = 80 + iota // Host Text (name) Number (of this agent, drawn by lot) Flags Data (address) Made (its lease)
 	KRaft                       // Data: a message of the log of views
 	KForward                    // Proc Data: a frame of that process for the coordinator
-	KDeliver                    // Proc Data: a frame of the coordinator for that process
+	KDeliver                    // Proc Data: a frame of the coordinator for that process, 0: for all that are connected; Flags: DeliverAgain
 	KRoster                     // Epoch Birth Procs Groups Dead: the processes of the sender's host, and those whose journals follow
 	KJoin                       // Epoch Number Flags (1: a container): a new process
 	KJoined                     // Number (of KJoin) Proc View
@@ -133,6 +133,10 @@ const (
 // JournalAll in the Flags of KJournal: anybody may be a peer.
 const JournalAll = 1
 
+// DeliverAgain in the Flags of KDeliver: the data are those of the last view that was
+// delivered whole.
+const DeliverAgain = 1
+
 // DiedJournalLost in the Flags of KDied: no KJournal follows.
 const DiedJournalLost = 1
 
@@ -152,8 +156,14 @@ const LookupOnly = 1
 // may still name it for. Whoever is told relays it with the next KLookup.
 const GivenUp = 1
 
-// DirectoryLost in the Flags of KView: the directory of that number knows nothing yet.
-const DirectoryLost = 1
+// Flags of KView. Without ViewNews Procs and Groups are all that live; with it they are those
+// that have joined since the view in Assign, and Dead those that have died: it is for who
+// knows that view or a later one, and the directory of that Number. Obits are of who has
+// died lately.
+const (
+	DirectoryLost = 1 // the directory of that Number knows nothing yet
+	ViewNews      = 2
+)
 
 // Arriving in the Flags of KInstalled: the tree comes from its living master.
 const Arriving = 1

@@ -61,14 +61,16 @@ type peers struct {
 
 	viewing sync.Mutex // one view at a time; before mu
 
-	mu      sync.RWMutex
-	byID    map[proto.ProcID]*peer
-	seen    uint64 // the newest view
-	live    map[proto.ProcID]bool
-	groups  []proto.ProcID // containers among live
-	waiting []*peer        // out has yet to be connected
-	some    atomic.Bool
-	streams struct {
+	mu        sync.RWMutex
+	byID      map[proto.ProcID]*peer
+	seen      uint64 // the newest view
+	told      bool   // all who live, once
+	directory uint64 // whose views these are
+	live      map[proto.ProcID]bool
+	groups    []proto.ProcID // containers among live
+	waiting   []*peer        // out has yet to be connected
+	some      atomic.Bool
+	streams   struct {
 		sync.Mutex // after no other but Loop's
 		byID       map[link.StreamID]*link.Conn
 	}
@@ -273,13 +275,26 @@ func (t *peers) view(m *proto.Msg) {
 	defer t.viewing.Unlock()
 	var gone []*peer
 	t.mu.Lock()
-	if m.View >= t.seen {
-		t.seen = m.View
-		clear(t.live)
+	news := m.Flags&proto.ViewNews != 0
+	if m.View >= t.seen && (!news || t.told && t.directory == m.Number && t.seen >= m.Assign) {
+		t.seen, t.told, t.directory = m.View, true, m.Number
+		if !news {
+			clear(t.live)
+			t.groups = t.groups[:0]
+		}
 		for _, p := range m.Procs {
 			t.live[p] = true
 		}
-		t.groups = append(t.groups[:0], m.Groups...)
+		for _, p := range m.Groups {
+			t.live[p] = true
+			if !slices.Contains(t.groups, p) {
+				t.groups = append(t.groups, p)
+			}
+		}
+		for _, p := range m.Dead {
+			delete(t.live, p)
+		}
+		t.groups = slices.DeleteFunc(t.groups, func(p proto.ProcID) bool { return !t.live[p] })
 		for p, x := range t.byID {
 			if t.dead(p) {
 				gone = append(gone, x)

@@ -262,6 +262,12 @@ func (w agentWorld) Send(to proto.ProcID, m *proto.Msg) {
 	w.c.queue = append(w.c.queue, delivery{to: w.c.byID(to), frame: proto.Append(nil, m)})
 }
 
+func (w agentWorld) SendAll(to []proto.ProcID, m *proto.Msg) {
+	for _, p := range to {
+		w.Send(p, m)
+	}
+}
+
 func (w agentWorld) Later(do func()) { w.c.later = append(w.c.later, do) }
 
 func (w agentWorld) Self() proto.ProcID { return 0 }

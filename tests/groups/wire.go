@@ -203,7 +203,7 @@ func (s *sim) connected(p *proc, m *proto.Msg) {
 // lastWords are what those whom a view removes have sent to its receiver.
 func (s *sim) lastWords(to proto.ProcID, m *proto.Msg) {
 	for _, q := range slices.Clone(s.queues) {
-		if q.to != to || q.lane > answers || uint64(q.from) > m.View || slices.Contains(m.Procs, q.from) {
+		if q.to != to || q.lane > answers || !removes(m, q.from) {
 			continue
 		}
 		for !q.shut && len(q.msgs) > 0 && s.receiver(q) != nil && s.one(2) {
@@ -289,4 +289,12 @@ func (s *sim) calm() {
 			}
 		}
 	}
+}
+
+// removes reports whether x is dead by that view.
+func removes(m *proto.Msg, x proto.ProcID) bool {
+	if m.Flags&proto.ViewNews != 0 {
+		return slices.Contains(m.Dead, x)
+	}
+	return uint64(x) <= m.View && !slices.Contains(m.Procs, x)
 }

@@ -65,6 +65,13 @@ func (w *agentWorld) Send(to proto.ProcID, m *proto.Msg) {
 	w.s.emit(fromAgent, 0, to, w.gen, m)
 }
 
+// SendAll implements agent.World.
+func (w *agentWorld) SendAll(to []proto.ProcID, m *proto.Msg) {
+	for _, p := range to {
+		w.Send(p, m)
+	}
+}
+
 func (w *agentWorld) file(dead proto.ProcID) *journal.Plain {
 	p := w.s.byID(dead)
 	if p == nil || p.buried {

@@ -168,7 +168,7 @@ func (r *role) Tell(to proto.HostID, m *proto.Msg) {
 	if x == nil || x == r.m {
 		return
 	}
-	if m.Kind == proto.KDeliver {
+	if m.Kind == proto.KDeliver && m.Flags&proto.DeliverAgain == 0 {
 		var inner proto.Msg
 		if err := proto.Parse(m.Data, &inner); err != nil {
 			r.s.fail("%s delivers garbage: %v", r.m, err)

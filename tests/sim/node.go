@@ -27,6 +27,7 @@ type node struct {
 	doomed   bool // the step under way will be cut
 	link     *link
 	removed  map[proto.ProcID]bool // by the views seen
+	knows    knowledge
 	out      map[proto.ProcID]*peerQueues
 
 	events []process.Completion // of the step under way

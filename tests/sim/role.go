@@ -284,8 +284,11 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 		})
 		return
 	case proto.KView:
+		if !n.knows.follows(m) {
+			break
+		}
 		for _, x := range s.nodes {
-			if x.id == 0 && x.given == 0 || n.removed[x.given] || uint64(x.given) > m.View || contains(m.Procs, x.given) {
+			if x.id == 0 && x.given == 0 || n.removed[x.given] || !removes(m, x.given) {
 				continue
 			}
 			if !x.dead && x.id == 0 {
@@ -308,11 +311,12 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 				s.note("%s <- agent %s", n, describe(m))
 			}
 			for _, x := range s.nodes {
-				if x.given != 0 && uint64(x.given) <= m.View && !contains(m.Procs, x.given) && !n.removed[x.given] {
+				if x.given != 0 && removes(m, x.given) && !n.removed[x.given] {
 					n.removed[x.given] = true
 					s.counts[removals]++
 				}
 			}
+			n.knows = knowledge{m.View, m.Number, true}
 			n.p.FromAgent(m)
 		})
 		s.afterView(n, before)
@@ -353,6 +357,29 @@ func (s *sim) lastWords(x, n *node) {
 	}
 }
 
+// knowledge is which view a process was told last, of which directory.
+type knowledge struct {
+	view, directory uint64
+	told            bool
+}
+
+// follows reports whether a view that comes now is taken: one with news only must not be
+// the first, nor have a gap before it.
+func (k *knowledge) follows(m *proto.Msg) bool {
+	if m.Flags&proto.ViewNews == 0 {
+		return m.View >= k.view
+	}
+	return k.told && k.directory == m.Number && k.view >= m.Assign && m.View >= k.view
+}
+
+// removes reports whether x is dead by that view.
+func removes(m *proto.Msg, x proto.ProcID) bool {
+	if m.Flags&proto.ViewNews != 0 {
+		return contains(m.Dead, x)
+	}
+	return uint64(x) <= m.View && !contains(m.Procs, x)
+}
+
 func contains(procs []proto.ProcID, p proto.ProcID) bool {
 	for _, x := range procs {
 		if x == p {
@@ -373,6 +400,13 @@ func (r *role) Send(to proto.ProcID, m *proto.Msg) {
 			l.down.msgs = append(l.down.msgs, r.s.copyOf(m))
 			return
 		}
+	}
+}
+
+// SendAll implements agent.World.
+func (r *role) SendAll(to []proto.ProcID, m *proto.Msg) {
+	for _, p := range to {
+		r.Send(p, m)
 	}
 }
 

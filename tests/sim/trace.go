@@ -197,7 +197,10 @@ func describe(m *proto.Msg) string {
 		for _, p := range m.Procs {
 			t += fmt.Sprintf(" %x", uint64(p))
 		}
-		return fmt.Sprintf("%s %x:%s", k, m.View, t)
+		for _, p := range m.Dead {
+			t += fmt.Sprintf(" -%x", uint64(p))
+		}
+		return fmt.Sprintf("%s %x since %x:%s", k, m.View, m.Assign, t)
 	case proto.KReport:
 		t := ""
 		for i := range m.Locks {
