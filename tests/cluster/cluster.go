@@ -23,10 +23,28 @@ type Cluster struct {
 	generation uint64
 	later      []func() // of the agent
 	members    []*Member
+	byProc     map[proto.ProcID]*Member
 	queue      []delivery
 	directory  *journal.Directory
 	lastToken  uint64
 	remembered agent.Remembered
+	traffic    Traffic
+}
+
+// Traffic counts what was said.
+type Traffic struct{ Messages, Bytes int }
+
+// Traffic is what was said since the last call.
+func (c *Cluster) Traffic() (t Traffic) {
+	t, c.traffic = c.traffic, t
+	return t
+}
+
+// send puts a message under way.
+func (c *Cluster) send(d delivery) {
+	c.traffic.Messages++
+	c.traffic.Bytes += len(d.frame)
+	c.queue = append(c.queue, d)
 }
 
 // delivery is a message under way, in its encoding.
@@ -61,7 +79,7 @@ func New() *Cluster {
 	if err != nil {
 		panic(err)
 	}
-	c := &Cluster{directory: d}
+	c := &Cluster{directory: d, byProc: map[proto.ProcID]*Member{}}
 	c.RestartAgent()
 	return c
 }
@@ -108,6 +126,7 @@ func (c *Cluster) Join(name string) *Member {
 	id, view := c.agent.Join()
 	m.ID = id
 	c.members = append(c.members, m)
+	c.byProc[id] = m
 	m.Joined(id, view)
 	m.Connected()
 	c.agent.Connected(id)
@@ -171,10 +190,8 @@ func (c *Cluster) Settle() {
 }
 
 func (c *Cluster) byID(id proto.ProcID) *Member {
-	for _, m := range c.members {
-		if m.ID == id {
-			return m
-		}
+	if m := c.byProc[id]; m != nil {
+		return m
 	}
 	panic(fmt.Sprintf("no process %d", id))
 }
@@ -216,12 +233,12 @@ func (m *Member) Answered(token uint64) *process.Completion {
 
 // Send implements process.World.
 func (m *Member) Send(to proto.ProcID, role proto.Role, msg *proto.Msg) {
-	m.c.queue = append(m.c.queue, delivery{from: m, to: m.c.byID(to), role: role, frame: proto.Append(nil, msg)})
+	m.c.send(delivery{from: m, to: m.c.byID(to), role: role, frame: proto.Append(nil, msg)})
 }
 
 // SendAgent implements process.World.
 func (m *Member) SendAgent(msg *proto.Msg) {
-	m.c.queue = append(m.c.queue, delivery{from: m, frame: proto.Append(nil, msg)})
+	m.c.send(delivery{from: m, frame: proto.Append(nil, msg)})
 }
 
 // Complete implements process.World.
@@ -259,7 +276,7 @@ func (m *Member) Discard(id proto.LockID) bool {
 type agentWorld struct{ c *Cluster }
 
 func (w agentWorld) Send(to proto.ProcID, m *proto.Msg) {
-	w.c.queue = append(w.c.queue, delivery{to: w.c.byID(to), frame: proto.Append(nil, m)})
+	w.c.send(delivery{to: w.c.byID(to), frame: proto.Append(nil, m)})
 }
 
 func (w agentWorld) SendAll(to []proto.ProcID, m *proto.Msg) {
