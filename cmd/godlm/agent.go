@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -85,6 +86,12 @@ func serve(cfg node.Config, m *served) error {
 	}
 	cfg.Leave = leaveTime
 	cfg.Context = ctx // it waits for a majority of hosts as long as it takes
+	// It is ready when others can reach it: one of them that waited for that would make the
+	// majority which this one waits for.
+	var manager manager
+	if cfg.Cluster != nil {
+		cfg.Told = manager.told
+	}
 	for {
 		lost := make(chan struct{})
 		cfg.Sink = idle{lost}
@@ -96,7 +103,7 @@ func serve(cfg node.Config, m *served) error {
 			return &exit{exitError, err}
 		case err == nil:
 			m.node.Store(n)
-			notify("READY=1")
+			manager.ready("")
 			select {
 			case <-ctx.Done():
 				notify("STOPPING=1")
@@ -126,6 +133,33 @@ func (idle) Complete(*process.Completion) {}
 func (idle) Blocking(*process.Notice)     {}
 func (idle) Discard(proto.LockID) bool    { return false }
 func (i idle) Lost()                      { close(i.lost) }
+
+// manager is the service manager.
+type manager struct {
+	mu    sync.Mutex
+	knows bool // that this agent is ready
+}
+
+// ready says so, once.
+func (m *manager) ready(and string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case !m.knows:
+		notify("READY=1" + and)
+	case and != "":
+		notify(and[1:])
+	}
+	m.knows = true
+}
+
+// told says what keeps programs of this host waiting.
+func (m *manager) told(stalls string) {
+	if stalls == "" {
+		stalls = "this host is a member"
+	}
+	m.ready("\nSTATUS=" + stalls)
+}
 
 // notify tells the service manager, if one has asked (sd_notify(3)).
 func notify(state string) {

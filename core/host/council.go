@@ -48,6 +48,7 @@ type council struct {
 	leader   uint64
 	leads    bool  // this host is the leader
 	listens  int64 // since when it is, and was not stopped meanwhile
+	stalled  map[string]int64
 	missing  int64 // since when this host knows of no leader; 0: it does
 }
 
@@ -83,6 +84,7 @@ func (c *council) init(id proto.HostID, nonce uint64) {
 	c.out = map[outKey]int64{}
 	c.heard = map[proto.HostID]int64{}
 	c.hinted = map[proto.HostID]bool{}
+	c.stalled = map[string]int64{}
 	c.there = map[uint64]func(error){}
 }
 
@@ -350,6 +352,7 @@ func (h *Host) Tick() {
 		h.listens = now
 	}
 	h.ticked = now
+	h.stalledSince(now)
 	if h.log == nil {
 		h.found()
 		return

@@ -90,7 +90,7 @@ func (h *Host) stalls(now int64) (out []string) {
 	case h.Fresh():
 		say("no cluster yet: %s", h.absent(now))
 	case h.log.Err() != nil:
-		say("this host takes no part in the agreement of hosts: %v", h.log.Err())
+		say("this host takes no part in the agreement of hosts, since %s: %v", h.since("broken", now), h.log.Err())
 	case h.log.Leader() == 0:
 		say("no quorum: %s", h.absent(now))
 	case !h.in && h.bye != 0:
@@ -99,9 +99,9 @@ func (h *Host) stalls(now int64) (out []string) {
 		say("programs of this host's former membership are still there; it comes back when their lease is over, in %s", ago(h.file.Until()-now))
 	case !h.in && h.rival() != nil:
 		x := h.rival()
-		say("another host of the cluster is called %s, too: that at %s; this one waits until it has ended", x.Name, x.Addr)
+		say("another host of the cluster is called %s, too: that at %s; this one waits until it has ended, since %s", x.Name, x.Addr, h.since("rival", now))
 	case !h.in || !h.leased:
-		say("this host is not a member yet; the leader, host %s, has been asked", h.nameOf(proto.HostID(h.log.Leader())))
+		say("this host is not a member yet; the leader, host %s, has been asked, since %s", h.nameOf(proto.HostID(h.log.Leader())), h.since("outside", now))
 	}
 	for _, x := range h.state.Hosts {
 		if x.Out {
@@ -116,6 +116,30 @@ func (h *Host) stalls(now int64) (out []string) {
 	return out
 }
 
+// stalledSince notes, once in a Tick, since when something is so that a report tells of.
+func (h *Host) stalledSince(now int64) {
+	for what, is := range map[string]bool{
+		"broken":  h.log != nil && h.log.Err() != nil,
+		"rival":   !h.in && h.rival() != nil,
+		"outside": !h.in || !h.leased,
+		"untold":  h.in && h.state.Coordinator != 0 && !h.coordinates() && h.remote() == 0,
+	} {
+		if _, was := h.stalled[what]; is && !was {
+			h.stalled[what] = now
+		} else if !is {
+			delete(h.stalled, what)
+		}
+	}
+}
+
+// since is for how long that has been so.
+func (h *Host) since(what string, now int64) string {
+	if since, known := h.stalled[what]; known {
+		return ago(now - since)
+	}
+	return ago(0)
+}
+
 // chairStalls are those of the directory.
 func (h *Host) chairStalls(now int64) (out []string) {
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
@@ -125,7 +149,7 @@ func (h *Host) chairStalls(now int64) (out []string) {
 	case h.remote() != 0 && len(h.joins) > 0:
 		say("host %s coordinates, and has yet to name %d new programs of this host, since %s", h.nameOf(h.state.Coordinator), len(h.joins), ago(now-h.joins[0].since))
 	case !h.coordinates() && h.remote() == 0:
-		say("host %s coordinates, and has not been told of the programs of this host", h.nameOf(h.state.Coordinator))
+		say("host %s coordinates, and has not been told of the programs of this host, since %s", h.nameOf(h.state.Coordinator), h.since("untold", now))
 	case h.coordinates() && h.agent == nil:
 		for _, x := range h.state.Hosts {
 			if !x.Out && x.ID != h.me && h.rosters[x.ID] == nil {

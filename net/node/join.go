@@ -86,7 +86,13 @@ func (n *Node) findAgent(pause time.Duration) bool {
 		hello.Flags |= proto.HelloHosts
 	}
 	c.Send(hello)
-	return c.Attach(fd) == nil
+	if c.Attach(fd) != nil {
+		return false
+	}
+	if n.cfg.Told != nil && n.me.Load() == 0 {
+		n.cfg.Told("waiting for the agent, " + describe(n.dir.AgentPid()))
+	}
+	return true
 }
 
 // failed ends Open; a process that has joined logs it and goes on trying.

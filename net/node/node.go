@@ -80,6 +80,10 @@ type Config struct {
 	// Leave bounds how long Close waits for other hosts to take over; 0: it does not.
 	Leave time.Duration
 	Log   *slog.Logger // nil: nothing is logged
+	// Told, if set, hears what keeps programs of this host waiting, "" if nothing does: as
+	// soon as this process listens for other hosts, or has found who does, and when that
+	// changes, at most once a second. No mutex is held.
+	Told func(stalls string)
 
 	joinTimeout time.Duration // for tests
 }

@@ -53,6 +53,7 @@ type role struct {
 	term     uint64 // of this agent, for the connections of containers
 	alarm    alarm  // of the containers
 	closed   bool
+	told     toldOf
 	rumour   rumour   // of other hosts
 	leaving  *leaving // this process ends, and with it the host's part
 
@@ -113,7 +114,31 @@ func (n *Node) becomeAgent() error {
 		r.look(id, lookFirst)
 	}
 	n.log.Info("this process is the agent", "dir", n.dir.Path())
+	r.mu.Lock()
+	tell := r.tell()
+	r.mu.Unlock()
+	tell()
 	return nil
+}
+
+// toldOf is what Config.Told was told last.
+type toldOf struct {
+	stalls string
+	at     time.Time // zero: nothing yet
+}
+
+// tell is what to do for Config.Told, without the agent mutex, which is held here.
+func (r *role) tell() func() {
+	hears := r.n.cfg.Told
+	if hears == nil || r.n.cfg.Cluster == nil || time.Since(r.told.at) < time.Second {
+		return func() {}
+	}
+	stalls := strings.Join(r.host.Report().Stalls, "; ")
+	if !r.told.at.IsZero() && stalls == r.told.stalls {
+		return func() {}
+	}
+	r.told = toldOf{stalls, time.Now()}
+	return func() { hears(stalls) }
 }
 
 // start reads what earlier agents and dead processes have left, and takes this host's
@@ -186,14 +211,17 @@ func (r *registry) View() uint64 { return r.host.View() }
 // again has the clock of the agreement on hosts go on.
 func (r *role) again() {
 	r.n.clock.after(r.n.cfg.Cluster.tick(), func() {
+		tell := func() {}
 		r.mu.Lock()
 		if !r.closed {
 			r.hosts.dial()
 			r.host.Tick()
 			r.again()
+			tell = r.tell()
 		}
 		r.mu.Unlock()
 		r.n.Flush()
+		tell()
 	})
 }
 
