@@ -12,7 +12,7 @@ import (
 // kinds are the faults of a game.
 var kinds = []string{
 	"cut", "silent", "deaf", "pair", "lossy", "flapping", "partition",
-	"kill", "two killed", "restart", "leave", "agent killed", "agent stopped", "freeze", "two frozen",
+	"kill", "two killed", "restart", "leave", "agent killed", "agent stopped", "freeze", "two frozen", "program killed",
 }
 
 // strike lets one fault happen to hosts that are less than half, and ends it when it has
@@ -28,7 +28,7 @@ func (g *game) strike(luck *rand.Rand, fault string) {
 	rest := others(g.l, some...)
 	g.t.Logf("%s: host %s", fault, names(some))
 	switch x := some[0]; fault {
-	case "kill", "two killed", "restart", "leave", "agent killed", "agent stopped", "freeze", "two frozen":
+	case "kill", "two killed", "restart", "leave", "agent killed", "agent stopped", "freeze", "two frozen", "program killed":
 		g.strikeHost(fault, some, rest)
 	case "cut":
 		x.Cut()
@@ -99,6 +99,16 @@ func (g *game) strikeHost(fault string, some, rest []*lab.Host) {
 		x.StopAgent()
 		g.while(lease + suspect) // without effect if another has the role
 		x.ContinueAgent()
+	case "program killed": // in the middle of a transfer; all else lives
+		g.l.Until("a teller of host "+x.Name+" is killed in the middle of a transfer", func() bool {
+			for _, s := range g.seats {
+				if p := s.holding.Load(); s.host == x && p != nil {
+					p.Kill()
+					return true
+				}
+			}
+			return g.broken()
+		})
 	case "freeze", "two frozen":
 		for _, h := range some {
 			defer g.down(h)() // nobody comes who is not stopped

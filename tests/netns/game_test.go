@@ -57,7 +57,9 @@ type seat struct {
 	lost  atomic.Int64 // tellers that were told that all is lost
 	ended atomic.Int64 // that were killed
 	shut  atomic.Int64 // that could not join
-	mu    sync.Mutex   // held while there can be no teller: the host is down
+	// holding is the program that has both locks of a transfer; nil: there is none.
+	holding atomic.Pointer[lab.Player]
+	mu      sync.Mutex // held while there can be no teller: the host is down
 	// stopped is when the teller at work was stopped, so that it may be told late; 0: it
 	// was not.
 	stopped atomic.Int64
@@ -270,6 +272,8 @@ func (s *seat) transfer(p *lab.Player) (err error) {
 		}
 		mine[i] = &held{by: s.name, grant: got}
 	}
+	s.holding.Store(p)
+	defer s.holding.Store(nil)
 	s.g.bank.Lock()
 	from, to := s.g.bank.balance[a], s.g.bank.balance[b]
 	s.g.bank.Unlock()
@@ -323,6 +327,7 @@ func TestMoney(t *testing.T) {
 		{3, []string{"silent", "agent killed and", "pair"}},
 		{3, []string{"freeze", "lossy", "restart"}},
 		{3, []string{"freeze and", "deaf", "deaf and", "cut"}},
+		{3, []string{"program killed", "program killed and", "silent"}},
 		{5, []string{"partition", "agent stopped", "leave"}},
 		{5, []string{"two killed", "deaf and", "two frozen"}},
 	} {
