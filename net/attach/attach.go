@@ -9,6 +9,7 @@ package attach
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strconv"
@@ -55,7 +56,9 @@ func (s *Settings) JoinPersistent() bool { return s.env("GODLM_JOIN_PERSISTENT")
 // Configure puts the settings into cfg, which has its log already.
 func (s *Settings) Configure(cfg *node.Config) (err error) {
 	cfg.Getenv = s.env
-	cfg.DeadlockWait = s.deadlockWait(cfg.Log)
+	if cfg.DeadlockWait, err = s.deadlockWait(); err != nil {
+		return config.Blame(s.getenv, err)
+	}
 	cfg.Central, cfg.Stay = s.masters(cfg.Log)
 	if cfg.Cluster, err = node.ClusterFrom(s.env); err != nil {
 		return config.Blame(s.getenv, err)
@@ -86,14 +89,18 @@ func (s *Settings) Open(cfg node.Config) (*node.Node, error) {
 	}
 }
 
-// deadlockWait is $GODLM_DEADLOCK_WAIT_MS, 0 if that is not a number from 1 on.
-func (s *Settings) deadlockWait(log *slog.Logger) time.Duration {
-	v := s.env("GODLM_DEADLOCK_WAIT_MS")
-	ms, err := strconv.ParseUint(v, 10, 31)
-	if v != "" && (err != nil || ms == 0) {
-		log.Warn("GODLM_DEADLOCK_WAIT_MS is not a number of milliseconds; the default is used", "value", v)
+// deadlockWait is $GODLM_DEADLOCK_WAIT_MS; 0 if that is not set.
+func (s *Settings) deadlockWait() (time.Duration, error) {
+	const name = "GODLM_DEADLOCK_WAIT_MS"
+	v := s.env(name)
+	if v == "" {
+		return 0, nil
 	}
-	return time.Duration(ms) * time.Millisecond
+	ms, err := strconv.ParseUint(v, 10, 31)
+	if err != nil || ms == 0 {
+		return 0, &config.SettingError{Name: name, Err: fmt.Errorf("%q is not a number of milliseconds from 1 on", v)}
+	}
+	return time.Duration(ms) * time.Millisecond, nil
 }
 
 // masters is what $GODLM_MASTER says: the agent masters what needs a master, or trees

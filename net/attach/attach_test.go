@@ -61,7 +61,6 @@ func TestConfigure(t *testing.T) {
 		{name: "environment before file", file: "deadlock_wait = \"2s\"\non_lost = \"abort\"\n", env: []string{"GODLM_DEADLOCK_WAIT_MS", "3", "GODLM_ON_LOST", "tell"},
 			wait: 3 * time.Millisecond},
 		{name: "first", env: []string{"GODLM_MASTER", "first"}, stay: true},
-		{name: "no number", env: []string{"GODLM_DEADLOCK_WAIT_MS", "soon"}, says: "GODLM_DEADLOCK_WAIT_MS is not a number"},
 		{name: "no master", env: []string{"GODLM_MASTER", "me"}, says: "GODLM_MASTER is none of"},
 	} {
 		log.Reset()
@@ -88,6 +87,8 @@ func TestBlame(t *testing.T) {
 		{file: "[voters]\na = \"127.0.0.1\"\nb = \"127.0.0.1\"\n", name: "GODLM_HOST", value: "a", says: ":3: b: voters a and b have the same address"},
 		{file: "host = \"a\"\n[voters]\na = \"127.0.0.1\"\nhost = \"127.0.0.1\"\n", name: "GODLM_LOG", value: "warn", says: ":4: host: voters a and host have the same address"},
 		{file: "[voters]\na = \"127.0.0.1\"\nbind = \"127.0.0.2\"\n", name: "GODLM_BIND", value: "x", says: "GODLM_BIND"},
+		{name: "GODLM_DEADLOCK_WAIT_MS", value: "soon", says: `GODLM_DEADLOCK_WAIT_MS: "soon" is not a number of milliseconds`},
+		{name: "GODLM_DEADLOCK_WAIT_MS", value: "0", says: "GODLM_DEADLOCK_WAIT_MS: "},
 		{name: "GODLM_VOTERS", value: "a=", says: "GODLM_VOTERS: voter a: "},
 		{file: "mastr = \"agent\"\n", says: ":1:1: unknown key mastr"},
 	} {
