@@ -25,7 +25,7 @@
 #include "_cgo_export.h"
 #include "local.h"
 
-#define EVENTS 32
+#define EVENTS 8
 
 static int epoll_fd = -1;
 static int kick_fd = -1;

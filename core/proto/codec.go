@@ -204,7 +204,7 @@ func Parse(b []byte, m *Msg) error {
 	default:
 		d.cold(m)
 	}
-	if d.err == nil && len(d.b) != 0 {
+	if d.err == nil && d.left() != 0 {
 		return errAfter
 	}
 	return d.err

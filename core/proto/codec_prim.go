@@ -64,28 +64,32 @@ func appendBlock(b []byte, k *Block) []byte {
 	return appendBool(b, k.Valid)
 }
 
-// decoder reads msgpack elements from the front of b. After the first error all
-// further reads give zero.
+// decoder reads msgpack elements, from b[at] on. After the first error all further reads
+// give zero.
 type decoder struct {
 	b   []byte
+	at  int
 	err error
 }
+
+// left is how many bytes have not been read.
+func (d *decoder) left() int { return len(d.b) - d.at }
 
 func (d *decoder) fail(err error) {
 	if d.err == nil {
 		d.err = err
 	}
-	d.b = nil
+	d.at = len(d.b)
 }
 
-// take removes n bytes from the front.
+// take reads n bytes.
 func (d *decoder) take(n int) []byte {
-	if n > len(d.b) {
+	if n > len(d.b)-d.at {
 		d.fail(errShort)
 		return nil
 	}
-	v := d.b[:n:n]
-	d.b = d.b[n:]
+	v := d.b[d.at : d.at+n : d.at+n]
+	d.at += n
 	return v
 }
 
@@ -97,30 +101,49 @@ func (d *decoder) be(n int) (v uint64) {
 	return v
 }
 
+// u64 reads a number; most are short ones.
 func (d *decoder) u64() uint64 {
-	if len(d.b) == 0 {
+	if at := d.at; at < len(d.b) {
+		if c := d.b[at]; c < 0x80 {
+			d.at++
+			return uint64(c)
+		}
+	}
+	return d.long()
+}
+
+func (d *decoder) long() uint64 {
+	if d.at >= len(d.b) {
 		d.fail(errShort)
 		return 0
 	}
-	c := d.b[0]
-	d.b = d.b[1:]
+	b := d.b[d.at:]
 	switch {
-	case c < 0x80:
-		return uint64(c)
-	case c >= 0xcc && c <= 0xcf:
-		return d.be(1 << (c - 0xcc))
+	case b[0] < 0xcc || b[0] > 0xcf:
+		d.fail(errType)
+		return 0
+	case b[0] == 0xcf && len(b) >= 9:
+		d.at += 9
+		return binary.BigEndian.Uint64(b[1:])
+	case b[0] == 0xce && len(b) >= 5:
+		d.at += 5
+		return uint64(binary.BigEndian.Uint32(b[1:]))
 	}
-	d.fail(errType)
-	return 0
+	d.at++
+	return d.be(1 << (b[0] - 0xcc))
 }
 
 func (d *decoder) uint(most uint64) uint64 {
 	v := d.u64()
 	if v > most {
-		d.fail(errRange)
-		return 0
+		return d.tooMuch()
 	}
 	return v
+}
+
+func (d *decoder) tooMuch() uint64 {
+	d.fail(errRange)
+	return 0
 }
 
 func (d *decoder) u32() uint32 { return uint32(d.uint(0xffffffff)) }
@@ -139,11 +162,17 @@ func (d *decoder) bool() bool {
 }
 
 func (d *decoder) array() int {
+	if d.at < len(d.b) && d.b[d.at]>>4 == 0x9 { // a short one
+		d.at++
+		return int(d.b[d.at-1] & 0xf)
+	}
+	return d.longArray()
+}
+
+func (d *decoder) longArray() int {
 	c := d.take(1)
 	switch {
 	case c == nil:
-	case c[0]>>4 == 0x9:
-		return int(c[0] & 0xf)
 	case c[0] == 0xdc:
 		return int(d.be(2))
 	case c[0] == 0xdd:
@@ -157,7 +186,7 @@ func (d *decoder) array() int {
 // list reads an array's length, refusing one that cannot fit into what is left.
 func (d *decoder) list(least int) int {
 	n := d.array()
-	if n > len(d.b)/least {
+	if n > d.left()/least {
 		d.fail(errShort)
 		return 0
 	}
@@ -173,6 +202,17 @@ func (d *decoder) tuple(n int) {
 
 // bin reads a byte string.
 func (d *decoder) bin() []byte {
+	if left := d.left(); left > 1 && d.b[d.at] == 0xc4 {
+		if end := d.at + 2 + int(d.b[d.at+1]); end <= len(d.b) {
+			v := d.b[d.at+2 : end : end]
+			d.at = end
+			return v
+		}
+	}
+	return d.longBin()
+}
+
+func (d *decoder) longBin() []byte {
 	c := d.take(1)
 	switch {
 	case c == nil:
@@ -192,7 +232,7 @@ func (d *decoder) bin32() []byte {
 		d.fail(errType)
 	}
 	n := d.be(4)
-	if n > uint64(len(d.b)) {
+	if n > uint64(d.left()) {
 		d.fail(errShort)
 		return nil
 	}

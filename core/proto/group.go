@@ -193,7 +193,7 @@ func appendFields(b []byte, code func(*fields)) []byte {
 // fields reads what appendFields has written. It works on a copy, so that decoders
 // of other messages stay on the stack.
 func (d *decoder) fields(code func(*fields)) {
-	c := &decoder{b: d.b, err: d.err}
+	c := &decoder{b: d.b, at: d.at, err: d.err}
 	n := c.array()
 	f := fields{d: c}
 	code(&f)

@@ -205,10 +205,20 @@ func (c *Conn) Backlog() int {
 	return c.size
 }
 
-// acquire gives the descriptor to use until release.
+// acquire gives the descriptor to read from until release. It does not if there is none,
+// or if the peer does not read what it has asked for.
 func (c *Conn) acquire() (fd int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.throttle && !c.hup.Load() {
+		stalled := c.size > maxOut && !c.broken
+		if stalled != c.stalled.Load() {
+			c.stalled.Store(stalled)
+		}
+		if stalled {
+			return -1, false
+		}
+	}
 	if c.closed.Load() || c.fd < 0 {
 		return -1, false
 	}
@@ -315,11 +325,16 @@ func (c *Conn) take() {
 	if !ok {
 		return
 	}
-	defer c.release()
 	if c.rem != nil {
 		c.takeRemote(fd)
-		return
+	} else {
+		c.receive(fd)
 	}
+	c.release()
+}
+
+// receive reads once into the buffer. reading is held.
+func (c *Conn) receive(fd int) {
 	c.room()
 	hup := c.hup.Load()
 	want := len(c.in) - c.inEnd
@@ -338,15 +353,6 @@ func (c *Conn) take() {
 		c.inEnd += n
 		c.more = n == want || hup // else an edge tells when there is more
 	}
-}
-
-// tooMuch reports whether the peer does not read what it has asked for.
-func (c *Conn) tooMuch() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	stalled := c.size > maxOut && !c.broken
-	c.stalled.Store(stalled)
-	return stalled
 }
 
 // room makes the buffer have some. It grows as bytes arrive, by doubling,

@@ -42,6 +42,7 @@ type Loop struct {
 	free   []uint32
 	closed bool
 
+	first atomic.Pointer[Conn] // has something to write; further ones are in dirty
 	dirty struct {
 		sync.Mutex
 		conns []*Conn
@@ -215,6 +216,9 @@ func (l *Loop) release(key unix.EpollEvent) {
 
 // markDirty notes that c has something to write.
 func (l *Loop) markDirty(c *Conn) {
+	if l.first.CompareAndSwap(nil, c) {
+		return
+	}
 	l.dirty.Lock()
 	l.dirty.conns = append(l.dirty.conns, c)
 	l.pending.Store(true)
@@ -222,12 +226,18 @@ func (l *Loop) markDirty(c *Conn) {
 }
 
 // Pending reports whether Flush has something to do.
-func (l *Loop) Pending() bool { return l.pending.Load() }
+func (l *Loop) Pending() bool { return l.first.Load() != nil || l.pending.Load() }
 
 // Flush writes what was sent since the last Flush. No mutex that a handler or a
 // sender takes may be held.
 func (l *Loop) Flush() {
-	for l.pending.Load() {
+	for l.Pending() {
+		if c := l.first.Swap(nil); c != nil {
+			c.flush()
+		}
+		if !l.pending.Load() {
+			continue
+		}
 		l.dirty.Lock()
 		conns := l.dirty.conns
 		l.dirty.conns = l.dirty.spare[:0]

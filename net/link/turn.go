@@ -139,15 +139,18 @@ func (l *Loop) serve() {
 			return
 		}
 		order := l.asked.Load() > 0 && l.peers.Load() > 1
+		if len(t.batch) == 1 && !order {
+			if c := t.batch[0]; !c.serveAlone() {
+				c.noted = false
+				t.batch = t.batch[:0]
+			}
+			continue
+		}
 		for i := 0; i < len(t.batch); i++ {
 			c := t.batch[i]
 			c.again = false
 			c.reading.Lock()
-			if !c.throttle || !c.tooMuch() {
-				c.take()
-			} else {
-				c.more = false
-			}
+			c.take()
 			c.reading.Unlock()
 			// An answer that was just read may be younger than a request that the
 			// events did not tell of.
@@ -192,6 +195,18 @@ func (l *Loop) postpone() {
 	}
 	clear(t.batch)
 	t.batch = t.batch[:0]
+}
+
+// serveAlone reads and handles a connection whose messages have no order with others. It
+// reports whether there may be more.
+func (c *Conn) serveAlone() bool {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.again = false
+	c.take()
+	c.finish()
+	c.again = c.again || c.more && !c.ended
+	return c.again
 }
 
 func (c *Conn) serve() {

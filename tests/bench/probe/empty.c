@@ -1,0 +1,2 @@
+/* The program that does nothing. */
+int main(void) { return 0; }
