@@ -85,7 +85,10 @@ void godlm_forks_held(void); /* no fork until as many calls of the next */
 void godlm_forks_go(void);
 
 /* wait.c, called by Go */
-void godlm_set_epoll(int epfd);
+void godlm_set_epoll(int epfd, int aside);
+void godlm_aside(int yes);           /* link.Callers */
+extern uint64_t godlm_waits;         /* the same; read atomically */
+void godlm_expect(uint64_t token);   /* a request for which that waiter will wait is about to be sent */
 void godlm_yield(void); /* waits while the leader is to wake up */
 void godlm_complete(uint64_t token, int32_t status, int32_t read, const uint8_t *value,
                     const struct godlm_info *info, uint64_t number, uint64_t lock);

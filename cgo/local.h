@@ -56,6 +56,7 @@ struct waiter {
 	struct waiter *next, *prev; /* among the followers */
 	int leads;
 	int kicked;
+	int counted; /* in wait.c's count */
 	void *sem; /* sem_t, for followers */
 	int32_t status;
 	int32_t read;

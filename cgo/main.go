@@ -125,6 +125,7 @@ func godlmgo_open() (st C.int32_t) {
 		CloseFD:   func(fd int) { C.godlm_fd_closed(C.int(fd)) },
 		HoldForks: holdForks,
 		Yield:     func() { C.godlm_yield() },
+		Callers:   callers{},
 		Leave:     leaveTime * 4 / 5,
 		Log:       logger(),
 	})
@@ -133,7 +134,7 @@ func godlmgo_open() (st C.int32_t) {
 		return C.int32_t(attach.Status(err))
 	}
 	joinPersistent.Store(s.JoinPersistent())
-	C.godlm_set_epoll(C.int(n.EpollFD()))
+	C.godlm_set_epoll(C.int(n.EpollFD()), C.int(n.AsideFD()))
 	current.Store(n)
 	return 0
 }
@@ -213,6 +214,27 @@ func flush(n *node.Node, async bool) {
 	}
 }
 
+// submit sends a request; if the answer is to be waited for, callers are about to read.
+func submit(n *node.Node, st dlm.Status, token C.uint64_t, async bool) {
+	if st == dlm.Pending && !async {
+		C.godlm_expect(token)
+	}
+	flush(n, async)
+}
+
+// callers implements link.Callers in wait.c.
+type callers struct{}
+
+func (callers) Waits() uint64 { return atomic.LoadUint64((*uint64)(&C.godlm_waits)) }
+
+func (callers) Aside(yes bool) {
+	if yes {
+		C.godlm_aside(1)
+	} else {
+		C.godlm_aside(0)
+	}
+}
+
 //export godlmgo_lock
 func godlmgo_lock(c *C.struct_godlm_call) {
 	defer guard(&c.status)
@@ -230,7 +252,7 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Lock(&q, &r)
-	flush(n, q.Async)
+	submit(n, r.Status, c.token, q.Async)
 	c.lock = C.uint64_t(r.Lock)
 	answer(c, &r)
 	if q.Async {
@@ -255,7 +277,7 @@ func godlmgo_convert(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Convert(&q, &r)
-	flush(n, q.Async)
+	submit(n, r.Status, c.token, q.Async)
 	answer(c, &r)
 	if q.Async {
 		timers.started(n, q.Lock, q.Token, r.Status)
@@ -301,7 +323,7 @@ func godlmgo_unlock(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Unlock(&q, &r)
-	n.Flush()
+	submit(n, r.Status, c.token, false)
 	answer(c, &r)
 }
 

@@ -12,6 +12,10 @@
  * makes `kick` readable, and it stays readable until that leader has left: the
  * leader cannot miss it, whoever else sees it too. The background reader, which
  * does see it, sleeps until then.
+ *
+ * An answer may come before its caller waits for it; then the background reader would be
+ * woken. While there are callers it stands aside, on an epoll set that has ours as a part.
+ * That part is muted from before a request is sent until nobody waits any more.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -34,15 +38,64 @@ static int kick_fd = -1;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct waiter *leader;
 static struct waiter *first, *last; /* followers */
+static int aside_fd = -1;
+static int aside;   /* the background reader waits on aside_fd */
+static int waiting; /* callers that wait, or will when their request is sent */
+uint64_t godlm_waits;
 
-void godlm_set_epoll(int epfd)
+void godlm_set_epoll(int epfd, int aside_epfd)
 {
 	struct epoll_event e = {.events = EPOLLIN};
 	kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	e.data.fd = -2; /* the loop leaves negative ones to others, but for its own -1 */
 	if (kick_fd >= 0 && epoll_ctl(epfd, EPOLL_CTL_ADD, kick_fd, &e) == 0)
 		godlm_fd_opened(kick_fd);
+	aside_fd = aside_epfd;
 	epoll_fd = epfd;
+}
+
+static void part(int operation)
+{
+	struct epoll_event e = {.events = waiting ? 0 : EPOLLIN};
+	e.data.fd = -2;
+	syscall(SYS_epoll_ctl, aside_fd, operation, epoll_fd, &e);
+}
+
+void godlm_aside(int yes)
+{
+	pthread_mutex_lock(&mutex);
+	if (aside != yes)
+		part(yes ? EPOLL_CTL_ADD : EPOLL_CTL_DEL);
+	aside = yes;
+	pthread_mutex_unlock(&mutex);
+}
+
+/* The mutex is held. */
+static void count(struct waiter *w)
+{
+	if (w->counted)
+		return;
+	w->counted = 1;
+	__atomic_store_n(&godlm_waits, godlm_waits + 1, __ATOMIC_RELAXED);
+	if (waiting++ == 0 && aside)
+		part(EPOLL_CTL_MOD);
+}
+
+/* The mutex is held. */
+static void uncount(struct waiter *w)
+{
+	if (!w->counted)
+		return;
+	w->counted = 0;
+	if (--waiting == 0 && aside)
+		part(EPOLL_CTL_MOD);
+}
+
+void godlm_expect(uint64_t token)
+{
+	pthread_mutex_lock(&mutex);
+	count((struct waiter *)(uintptr_t)token);
+	pthread_mutex_unlock(&mutex);
 }
 
 /* 1 while kick_fd is readable, more or less. */
@@ -131,6 +184,7 @@ void godlm_complete_token(uint64_t token, int32_t status, uint64_t epoch, uint64
 static void enlist(struct waiter *w)
 {
 	pthread_mutex_lock(&mutex);
+	count(w);
 	if (leader == NULL) {
 		leader = w;
 		w->leads = 1;
@@ -181,6 +235,7 @@ static void delist(struct waiter *w)
 	} else if (w == first || w->prev) {
 		unlink_follower(w);
 	}
+	uncount(w);
 	pthread_mutex_unlock(&mutex);
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,18 +25,33 @@ type Config struct {
 	// Yield, if set, is called by Run's goroutine when a descriptor that a caller
 	// has put into the epoll set is ready. It returns when it no longer is.
 	Yield func()
+	// Callers, if set, are threads that wait on EpollFD for answers of their own.
+	Callers Callers
 	// After, if set, has f run after d, unless stop is called before; tests have a
 	// clock of their own. Otherwise that is time.AfterFunc.
 	After func(d time.Duration, f func()) (stop func() bool)
 	Log   *slog.Logger
 }
 
+// Callers are threads that wait for answers and read the sockets meanwhile. If an answer
+// comes before its caller waits, the kernel wakes Run's goroutine, and two threads do what
+// one should. So while there are callers that goroutine stands aside: it waits on AsideFD,
+// an epoll set of which EpollFD is a part, and that part is muted while a caller is about
+// to read or does.
+type Callers interface {
+	// Waits counts how often callers have begun to wait.
+	Waits() uint64
+	// Aside has EpollFD become a part of AsideFD, or no longer.
+	Aside(yes bool)
+}
+
 // Loop is a set of sockets.
 type Loop struct {
-	cfg  Config
-	epfd int
-	stop int // eventfd; readable for ever once the loop is closed
-	wg   sync.WaitGroup
+	cfg   Config
+	epfd  int
+	aside int // an epoll set; see Callers
+	stop  int // eventfd; readable for ever once the loop is closed
+	wg    sync.WaitGroup
 
 	mu     sync.Mutex
 	slots  []slot
@@ -90,8 +106,16 @@ func New(cfg Config) (*Loop, error) {
 	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, stop, &ev); err != nil {
 		return nil, errors.Join(fmt.Errorf("watch the event descriptor: %w", err), unix.Close(stop), unix.Close(epfd))
 	}
-	l := &Loop{cfg: cfg, epfd: epfd, stop: stop}
+	aside, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		err = unix.EpollCtl(aside, unix.EPOLL_CTL_ADD, stop, &ev)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make an epoll set: %w", err), unix.Close(stop), unix.Close(epfd))
+	}
+	l := &Loop{cfg: cfg, epfd: epfd, aside: aside, stop: stop}
 	l.opened(epfd)
+	l.opened(aside)
 	l.opened(stop)
 	return l, nil
 }
@@ -132,6 +156,9 @@ func (l *Loop) closeFD(fd int) {
 // EpollFD is the descriptor that callers may wait on.
 func (l *Loop) EpollFD() int { return l.epfd }
 
+// AsideFD is for Callers.
+func (l *Loop) AsideFD() int { return l.aside }
+
 // Run waits for events and handles them in a goroutine of its own until Close;
 // after each batch it calls after.
 func (l *Loop) Run(after func()) {
@@ -139,8 +166,9 @@ func (l *Loop) Run(after func()) {
 	go func() {
 		defer l.wg.Done()
 		var events [64]unix.EpollEvent
+		var stand stand
 		for {
-			n, err := unix.EpollWait(l.epfd, events[:], -1)
+			n, err := l.await(events[:], stand.aside)
 			if err == unix.EINTR {
 				continue
 			}
@@ -155,8 +183,54 @@ func (l *Loop) Run(after func()) {
 			if l.cfg.Yield != nil && slices.ContainsFunc(events[:n], foreign) {
 				l.cfg.Yield()
 			}
+			if l.cfg.Callers != nil {
+				stand.choose(l.cfg.Callers)
+			}
 		}
 	}()
+}
+
+// await waits for events, aside or not.
+func (l *Loop) await(events []unix.EpollEvent, aside bool) (int, error) {
+	if aside {
+		if _, err := unix.EpollWait(l.aside, events[:1], -1); err != nil {
+			return 0, err
+		}
+		return l.ready(events), nil
+	}
+	return unix.EpollWait(l.epfd, events, -1)
+}
+
+// ready gives the events that are there.
+func (l *Loop) ready(events []unix.EpollEvent) int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&events[0])),
+		uintptr(len(events)), 0, 0, 0)
+	if errno != 0 {
+		return 0 // a signal, at most: they are there the next time
+	}
+	return int(n)
+}
+
+// stand is whether Run's goroutine stands aside.
+type stand struct {
+	aside bool
+	waits uint64 // of callers, when it was last looked at
+	calm  int    // events since then
+}
+
+// asideFor is after how many events without callers the goroutine comes back.
+const asideFor = 64
+
+func (s *stand) choose(c Callers) {
+	now := c.Waits()
+	s.calm++
+	if now != s.waits {
+		s.waits, s.calm = now, 0
+	}
+	if aside := s.calm == 0 || s.aside && s.calm < asideFor; aside != s.aside {
+		s.aside = aside
+		c.Aside(aside)
+	}
 }
 
 // buffers keeps event arrays for Poll.
@@ -291,5 +365,6 @@ func (l *Loop) Close() {
 // CloseEpoll gives up the epoll descriptor, when nobody waits on it any more.
 func (l *Loop) CloseEpoll() {
 	l.closeFD(l.stop)
+	l.closeFD(l.aside)
 	l.closeFD(l.epfd)
 }

@@ -3,7 +3,6 @@ package link
 import (
 	"slices"
 	"sync"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -118,11 +117,7 @@ func (l *Loop) enter(c *Conn) {
 // look adds to the batch what has come since, without waiting.
 func (l *Loop) look() {
 	t := &l.turn
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&t.events[0])),
-		uintptr(len(t.events)), 0, 0, 0)
-	if errno == 0 {
-		l.note(t.events[:n])
-	}
+	l.note(t.events[:l.ready(t.events[:])])
 }
 
 // maxRounds bounds how often one turn reads from a connection. A peer that sends as fast

@@ -63,6 +63,8 @@ type Config struct {
 	// Yield, if set, waits while a caller is to wake up by a descriptor of its own
 	// in the epoll set.
 	Yield func()
+	// Callers, if set, are threads that wait on EpollFD.
+	Callers link.Callers
 	// Map, if set, is told of the mapped memory. Children do not inherit it.
 	Map func(addr uintptr, n int)
 	// DeadlockWait is how long a request waits before the first search for a
@@ -178,7 +180,7 @@ func (n *Node) open() error {
 		return err
 	}
 	n.book.SetProgram(ownName())
-	if n.loop, err = link.New(link.Config{OpenFD: n.cfg.OpenFD, CloseFD: n.cfg.CloseFD, HoldForks: n.cfg.HoldForks, Yield: n.cfg.Yield, Log: n.log}); err != nil {
+	if n.loop, err = link.New(link.Config{OpenFD: n.cfg.OpenFD, CloseFD: n.cfg.CloseFD, HoldForks: n.cfg.HoldForks, Yield: n.cfg.Yield, Callers: n.cfg.Callers, Log: n.log}); err != nil {
 		return err
 	}
 	n.peers.init(n, party{
@@ -322,6 +324,9 @@ func (n *Node) Process() *process.Process { return n.proc }
 
 // EpollFD is readable when Poll or Handle has something to do.
 func (n *Node) EpollFD() int { return n.loop.EpollFD() }
+
+// AsideFD is what Config.Callers need to know.
+func (n *Node) AsideFD() int { return n.loop.AsideFD() }
 
 // Poll reads and handles everything that is there, without waiting, and sends
 // what comes of it.
