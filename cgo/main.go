@@ -214,12 +214,13 @@ func flush(n *node.Node, async bool) {
 	}
 }
 
-// submit sends a request; if the answer is to be waited for, callers are about to read.
-func submit(n *node.Node, st dlm.Status, token C.uint64_t, async bool) {
-	if st == dlm.Pending && !async {
+// submit sends a request. Unless it is apart, which means asynchronous or to a container,
+// the caller is about to wait for its answer and nothing else.
+func submit(n *node.Node, st dlm.Status, token C.uint64_t, apart bool) {
+	if st == dlm.Pending && !apart {
 		C.godlm_expect(token)
 	}
-	flush(n, async)
+	flush(n, apart)
 }
 
 // callers implements link.Callers in wait.c.
@@ -252,7 +253,7 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Lock(&q, &r)
-	submit(n, r.Status, c.token, q.Async)
+	submit(n, r.Status, c.token, q.Async || q.Flags&dlm.GroupLock != 0 || q.Parent&proto.GroupBit != 0)
 	c.lock = C.uint64_t(r.Lock)
 	answer(c, &r)
 	if q.Async {
@@ -277,7 +278,7 @@ func godlmgo_convert(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Convert(&q, &r)
-	submit(n, r.Status, c.token, q.Async)
+	submit(n, r.Status, c.token, q.Async || q.Lock&proto.GroupBit != 0)
 	answer(c, &r)
 	if q.Async {
 		timers.started(n, q.Lock, q.Token, r.Status)

@@ -23,6 +23,9 @@ type owned struct {
 	lock proto.LockID
 }
 
+// any reports whether there are any.
+func (f *foreign) any() bool { return len(f.few) > 0 || f.many != nil }
+
 // of finds a lock; nil if there is none.
 func (f *foreign) of(proc proto.ProcID, lock proto.LockID) *tree.Lock {
 	if f.many != nil {

@@ -21,15 +21,16 @@ const (
 
 // Process is the lock manager of one process.
 type Process struct {
-	world   World
-	journal Journal
-	me      proto.ProcID // set once by Joined
-	lost    atomic.Bool
-	keeps   atomic.Bool // see KeepIdle
-	hunt    hunt
-	domains domains
-	group   member
-	shards  [shardCount]shard
+	world      World
+	journal    Journal
+	me         proto.ProcID // set once by Joined
+	lost       atomic.Bool
+	keeps      atomic.Bool // see KeepIdle
+	lookAround func()      // see LookAround
+	hunt       hunt
+	domains    domains
+	group      member
+	shards     [shardCount]shard
 	// guest: it is a container's; firstSeq is the sequence number before that of the
 	// first lock of each place.
 	guest    bool
@@ -179,6 +180,24 @@ func (p *Process) Joined(me proto.ProcID, view uint64) {
 // KeepIdle has this process go on mastering trees that nobody uses when others ask
 // for them.
 func (p *Process) KeepIdle() { p.keeps.Store(true) }
+
+// LookAround gives p a way to have all messages handled that have come. It is called, with no
+// mutex held, before an own request is decided on a tree in which others have locks: what
+// they did before the caller heard of it goes before, and who masters a lock does not take
+// it again and again while others ask for it. It is set before p is used.
+func (p *Process) LookAround(f func()) { p.lookAround = f }
+
+// lookFirst reports whether that was done, which is to be done once for a request. s.mu is
+// held, but not meanwhile.
+func (s *shard) lookFirst(r *root) bool {
+	if r.where != local || !r.foreign.any() || s.p.lookAround == nil {
+		return false
+	}
+	s.mu.Unlock()
+	s.p.lookAround()
+	s.mu.Lock()
+	return true
+}
 
 // Me is the process's name.
 func (p *Process) Me() proto.ProcID { return p.me }

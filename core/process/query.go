@@ -59,6 +59,9 @@ func (p *Process) Blockers(id proto.LockID, token uint64, res *Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lookup(id)
+	if l != nil && s.lookFirst(l.root) {
+		l = s.lookup(id)
+	}
 	if l == nil || l.unlock.active {
 		res.Status = dlm.IvLockID
 		return
@@ -168,16 +171,22 @@ func (p *Process) ResourceInfo(space proto.Namespace, name proto.Name, parent pr
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var r *root
-	if parent != 0 {
-		l := s.lookup(parent)
-		if l == nil {
-			res.Status = dlm.IvLockID
-			return
+	find := func() *root {
+		if parent == 0 {
+			return s.root(&key)
 		}
-		r = l.root
-	} else {
-		r = s.root(&key)
+		if l := s.lookup(parent); l != nil {
+			return l.root
+		}
+		return nil
+	}
+	r := find()
+	if r != nil && s.lookFirst(r) {
+		r = find()
+	}
+	if r == nil {
+		res.Status = dlm.IvLockID
+		return
 	}
 	q := s.newQuery(r, token)
 	q.below, q.parent, q.name = parent != 0, parent, name

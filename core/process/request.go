@@ -30,24 +30,13 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 	}
 	s.enter()
 	defer s.mu.Unlock()
-	var parent *lock
-	var r *root
-	if q.Parent == 0 {
-		r = s.root(&key)
-	} else {
-		if parent = s.lookup(q.Parent); parent == nil {
-			res.Status = dlm.IvLockID
-			return
-		}
-		if parent.granted == mode.None || parent.unlock.active {
-			res.Status = dlm.ParNotGrant
-			return
-		}
-		if parent.depth+1 >= tree.MaxDepth {
-			res.Status = dlm.BadParam
-			return
-		}
-		r = parent.root
+	r, parent, st := s.place(q, &key)
+	if st == dlm.Success && s.lookFirst(r) {
+		r, parent, st = s.place(q, &key)
+	}
+	if st != dlm.Success {
+		res.Status = st
+		return
 	}
 	if q.Flags&dlm.Persist != 0 && q.Domain == (proto.Digest{}) {
 		res.Status = dlm.IvRDID
@@ -81,6 +70,23 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 	s.begin(l, res)
 }
 
+// place finds where a new lock is to stand.
+func (s *shard) place(q *LockRequest, key *proto.Root) (*root, *lock, dlm.Status) {
+	if q.Parent == 0 {
+		return s.root(key), nil, dlm.Success
+	}
+	parent := s.lookup(q.Parent)
+	switch {
+	case parent == nil:
+		return nil, nil, dlm.IvLockID
+	case parent.granted == mode.None || parent.unlock.active:
+		return nil, nil, dlm.ParNotGrant
+	case parent.depth+1 >= tree.MaxDepth:
+		return nil, nil, dlm.BadParam
+	}
+	return parent.root, parent, dlm.Success
+}
+
 // Convert asks for another mode of a granted lock.
 func (p *Process) Convert(q *ConvertRequest, res *Result) {
 	*res = Result{Lock: q.Lock}
@@ -96,6 +102,9 @@ func (p *Process) Convert(q *ConvertRequest, res *Result) {
 	s.enter()
 	defer s.mu.Unlock()
 	l := s.lookup(q.Lock)
+	if l != nil && s.lookFirst(l.root) {
+		l = s.lookup(q.Lock)
+	}
 	switch {
 	case l == nil || l.unlock.active:
 		res.Status = dlm.IvLockID

@@ -214,6 +214,7 @@ func (c *Conn) acquire() (fd int, ok bool) {
 		stalled := c.size > maxOut && !c.broken
 		if stalled != c.stalled.Load() {
 			c.stalled.Store(stalled)
+			c.listen(!stalled)
 		}
 		if stalled {
 			return -1, false
@@ -224,6 +225,22 @@ func (c *Conn) acquire() (fd int, ok bool) {
 	}
 	c.users++
 	return c.fd, true
+}
+
+// listen says whether there are to be events when something has come. mu is held.
+func (c *Conn) listen(yes bool) {
+	if c.rem != nil || c.fd < 0 {
+		return
+	}
+	c.key.Events |= unix.EPOLLIN
+	if !yes {
+		c.key.Events &^= unix.EPOLLIN
+	}
+	more := uint32(0)
+	if c.full {
+		more = unix.EPOLLOUT
+	}
+	c.watch(more)
 }
 
 func (c *Conn) release() {

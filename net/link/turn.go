@@ -23,7 +23,8 @@ type turn struct {
 }
 
 // KeepOrder says that the order of c's messages and those of other such
-// connections matters.
+// connections matters. That something has come on one which was accepted is told to all
+// who ask, until it is read: it may have been told to a thread that waits for its turn.
 func (c *Conn) KeepOrder() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,6 +35,10 @@ func (c *Conn) KeepOrder() {
 	c.loop.peers.Add(1)
 	if c.throttle {
 		c.loop.asked.Add(1)
+		if c.rem == nil && c.fd >= 0 {
+			c.key.Events &^= unix.EPOLLET
+			c.watch(0)
+		}
 	}
 }
 
@@ -59,6 +64,22 @@ func (l *Loop) Handle(events []unix.EpollEvent) bool {
 		c.writable()
 	}
 	return !stop
+}
+
+// Look handles what has come, without waiting. When it returns everything is handled that
+// was in the sockets of connections that keep order before it was called.
+func (l *Loop) Look() {
+	t := &l.turn
+	t.Lock()
+	t.stop = false
+	l.look()
+	l.serve()
+	full := t.full
+	t.full = nil
+	t.Unlock()
+	for _, c := range full {
+		c.writable()
+	}
 }
 
 // resume reads on from a connection whose peer has begun to read again.

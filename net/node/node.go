@@ -198,6 +198,7 @@ func (n *Node) open() error {
 	if n.cfg.Stay {
 		n.proc.SetMoving(0, process.MoveWait)
 	}
+	n.proc.LookAround(n.loop.Look)
 	if n.cfg.DeadlockWait > 0 {
 		n.proc.SetDeadlockWait(int64(n.cfg.DeadlockWait))
 	}
