@@ -43,7 +43,7 @@ COMPLETIONS := bash-completion/completions/godlm zsh/site-functions/_godlm fish/
 C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
 TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
 
-.PHONY: all lab demo check wheel bench bench-rivals lint race asan fuzz install uninstall clean test-go test-sim test-c test-cpp test-lib test-python test-mixed test-netns
+.PHONY: all lab demo check wheel bench profile bench-rivals lint race asan fuzz install uninstall clean test-go test-sim test-c test-cpp test-lib test-python test-mixed test-netns
 
 all: $(B)/libgodlm.so $(B)/godlm
 
@@ -141,8 +141,20 @@ test-python: all
 wheel:
 	$(PYTHON) -m build --wheel --no-isolation --outdir $(B)/python python
 
-bench: lab
-	@CC="$(CC)" tests/bench/run.sh
+# BENCH has options of godlm bench: make bench BENCH=--json
+bench: lab $(B)/bench/probe
+	@CC="$(CC)" tests/bench/run.sh $(BENCH)
+
+# Which measures; it is installed for `godlm bench`.
+PROBE_SRC := $(wildcard tests/bench/probe/*.c)
+$(B)/bench/probe: $(PROBE_SRC) $(wildcard tests/bench/probe/*.h) $(HEADERS) $(B)/libgodlm.so
+	@mkdir -p $(B)/bench
+	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $(filter-out %/empty.c,$(PROBE_SRC)) -L$(B) -Wl,--as-needed -lgodlm -lpthread '-Wl,-rpath,$$ORIGIN/..:$$ORIGIN/../../lib'
+	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@-empty $(filter %/empty.c,$(PROBE_SRC))
+
+# CPU profiles of the hot rows, as text.
+profile: $(B)/bench/probe
+	@tests/bench/profile.sh $(B)
 
 # Side by side with lock servers, those that are installed; tests/bench/rivals/README.md.
 # RIVALS has options, for example RIVALS='-only Redis -what hot'. A module of its own, so
@@ -172,7 +184,7 @@ fuzz:
 	$(GO) test -run - -fuzz FuzzSocket -fuzztime 30s ./net/link
 	$(GO) test -run - -fuzz FuzzHost -fuzztime 60s -fuzzminimizetime 20x ./core/host
 
-install: all
+install: all $(B)/bench/probe
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/sys
 	install -m 755 $(LIB) $(DESTDIR)$(LIBDIR)/
 	ln -sf $(notdir $(LIB)) $(DESTDIR)$(LIBDIR)/$(SONAME)
@@ -188,6 +200,8 @@ install: all
 	install -m 755 $(B)/godlm $(DESTDIR)$(BINDIR)/
 	install -d $(DESTDIR)$(PREFIX)/share/godlm
 	install -m 644 share/grafana.json $(DESTDIR)$(PREFIX)/share/godlm/
+	install -d $(DESTDIR)$(PREFIX)/libexec/godlm
+	install -m 755 $(B)/bench/probe $(B)/bench/probe-empty $(DESTDIR)$(PREFIX)/libexec/godlm/
 	$(FILL) systemd/godlm-agent@.service.in > $(DESTDIR)$(UNITDIR)/godlm-agent@.service
 	$(foreach c,$(COMPLETIONS),install -d $(DESTDIR)$(PREFIX)/share/$(dir $(c)) && $(B)/godlm completion $(word 1,$(subst -, ,$(subst /, ,$(c)))) > $(DESTDIR)$(PREFIX)/share/$(c) &&) true
 
@@ -198,6 +212,8 @@ uninstall:
 	rm -f $(DESTDIR)$(LIBDIR)/godlm/libdlm.so $(DESTDIR)$(BINDIR)/godlm $(DESTDIR)$(UNITDIR)/godlm-agent@.service
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS)) $(DESTDIR)$(PREFIX)/share/godlm/grafana.json
 	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(PREFIX)/share/godlm
+	rm -f $(DESTDIR)$(PREFIX)/libexec/godlm/probe $(DESTDIR)$(PREFIX)/libexec/godlm/probe-empty
+	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(PREFIX)/libexec/godlm $(DESTDIR)$(PREFIX)/libexec
 	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(LIBDIR)/godlm
 	rm -f $(addprefix $(DESTDIR)$(MANDIR)/,$(MAN_PAGES:man/%=%))
 

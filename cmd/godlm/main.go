@@ -89,7 +89,7 @@ func newRoot() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&o.cluster, "cluster", "", "name of the cluster (default $GODLM_CLUSTER, else \"default\")")
 	root.AddCommand(newAgent(o), newMembers(o), newStatus(o), newEvict(o), newConfig(o), newKey(), newLock(o), newGet(o), newSet(o),
-		newLocks(o), newWaiters(o), newExplain(o), newMetrics(o), newDoctor(o), newTop(o), newWeb(o))
+		newLocks(o), newWaiters(o), newExplain(o), newMetrics(o), newDoctor(o), newTop(o), newWeb(o), newBench(o))
 	return root
 }
 

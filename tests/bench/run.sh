@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
-# Builds and runs the benchmark; see README.md beside this file.
+# Runs all benchmarks; see README.md beside this file. Arguments are those of
+# `godlm bench`, for example --json.
 set -eu
 cd "$(dirname "$0")/../.."
-mkdir -p build/bench
-${CC:-gcc} -O2 -Wall -Wextra -Iinclude -o build/bench/pairs tests/bench/pairs.c -Lbuild -lgodlm -Wl,-rpath,"$PWD/build"
 dir=$(mktemp -d "${TMPDIR:-/tmp}/godlm-bench.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
-GODLM_DIR=$dir build/bench/pairs "$@"
-go test -run - -bench 'LocalPair' -benchmem ./core/process | grep -E '^Benchmark' |
-	awk '{ print "Go allocations per local lock+unlock, by the Go benchmark: " $(NF-1) }'
-${CC:-gcc} -O2 -Wall -Wextra -Iinclude -o build/bench/rebuild tests/bench/rebuild.c -Lbuild -lgodlm -Wl,-rpath,"$PWD/build"
-GODLM_DIR=$dir build/bench/rebuild
+export GODLM_DIR=$dir
+go build -o build/bench/netns ./tests/bench/netns
+programs=(--program tests/bench/allocations.sh --program "build/bench/netns")
+for name in memory rebuild; do # programs in C that print figures with --json
+	[ -f tests/bench/$name.c ] || continue
+	${CC:-gcc} -O2 -Wall -Wextra -Iinclude -o build/bench/$name tests/bench/$name.c -Lbuild -lgodlm -lpthread -Wl,-rpath,"$PWD/build"
+	if grep -q -e --json tests/bench/$name.c; then
+		programs+=(--program build/bench/$name)
+	fi
+done
+build/godlm bench "${programs[@]}" "$@"
+case " $* " in *" --json "*) exit 0 ;; esac
 # How long others wait when a program or a host is lost; FAILOVER has the options of a
 # longer run.
 go build -o build/bench/failover ./tests/bench/failover

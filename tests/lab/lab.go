@@ -37,6 +37,8 @@ type Options struct {
 	Seed           uint64 // of the wire's luck
 	// Loopback: no namespaces and no wire, but addresses of the loopback network.
 	Loopback bool
+	// Direct: two hosts with a link between them and no wire in it, for what is timed.
+	Direct bool
 }
 
 // Lab is a few hosts.
@@ -76,7 +78,7 @@ func (l *Lab) make() (err error) {
 		return err
 	}
 	l.Cleanup(l.close)
-	if !l.opt.Loopback {
+	if !l.opt.Loopback && !l.opt.Direct {
 		l.Wire = newWire(l.opt.Seed)
 	}
 	for i := range l.opt.Hosts {
@@ -89,6 +91,11 @@ func (l *Lab) make() (err error) {
 			if h.net, err = newNet(l.Wire, i); err != nil {
 				return err
 			}
+		}
+	}
+	if l.opt.Direct {
+		if l.Hosts[0].net, l.Hosts[1].net, err = newPair(); err != nil {
+			return err
 		}
 	}
 	voters := l.Hosts
@@ -304,6 +311,28 @@ func (h *Host) start(c *exec.Cmd) (*process, error) {
 	h.mu.Unlock()
 	return p, nil
 }
+
+// Start starts a program in the host, Wait waits until it has ended, and Kill of the host
+// ends it.
+func (h *Host) Start(c *exec.Cmd) (wait func() error, err error) {
+	p, err := h.start(c)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		<-p.ended
+		if s := p.cmd.ProcessState; !s.Success() {
+			return fmt.Errorf("%s: %v", filepath.Base(c.Path), s)
+		}
+		return nil
+	}, nil
+}
+
+// Addr is the host's address.
+func (h *Host) Addr() net.IP { return addrOf(h.Index) }
+
+// Root is the directory of the repository.
+func (l *Lab) Root() string { return l.root }
 
 // StartAgent starts `godlm agent`.
 func (h *Host) StartAgent() {

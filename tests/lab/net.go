@@ -16,7 +16,7 @@ import (
 // namespace and starts them. It never does anything else, and ends with the lab.
 type network struct {
 	do   chan func()
-	link netlink.Link // the lab's side
+	link netlink.Link // the lab's side, if there is one
 }
 
 // links counts those of all labs, whose names are different.
@@ -25,14 +25,13 @@ var links atomic.Int64
 // addrOf is a host's address.
 func addrOf(host int) net.IP { return net.IPv4(10, 77, 0, byte(host+1)) }
 
-// newNet makes a host's network, with a port of the wire.
-func newNet(w *Wire, host int) (*network, error) {
-	n := &network{do: make(chan func())}
+// newThread makes a network namespace and a thread in it.
+func newThread() (n *network, tid int, err error) {
+	n = &network{do: make(chan func())}
 	made := make(chan error)
-	var thread int
 	go func() {
 		runtime.LockOSThread() // and never unlocks: the thread ends with this function
-		thread = unix.Gettid()
+		tid = unix.Gettid()
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		made <- err
 		if err != nil {
@@ -43,14 +42,49 @@ func newNet(w *Wire, host int) (*network, error) {
 		}
 	}()
 	if err := <-made; err != nil {
-		return nil, fmt.Errorf("a network namespace: %w", err)
+		return nil, 0, fmt.Errorf("a network namespace: %w", err)
+	}
+	return n, tid, nil
+}
+
+// newPair makes the networks of two hosts with a link between them.
+func newPair() (a, b *network, err error) {
+	a, here, err := newThread()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, there, err := newThread()
+	if err != nil {
+		close(a.do)
+		return nil, nil, err
+	}
+	err = netlink.LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: "eth0", TxQLen: 1000, HardwareAddr: macOf(0), Namespace: netlink.NsPid(here)},
+		PeerName:  "eth0", PeerHardwareAddr: macOf(1), PeerNamespace: netlink.NsPid(there),
+	})
+	if err == nil {
+		err = errors.Join(a.in(func() error { return configure(0) }), b.in(func() error { return configure(1) }))
+	}
+	if err != nil {
+		close(a.do)
+		close(b.do)
+		return nil, nil, fmt.Errorf("a link between two network namespaces: %w", err)
+	}
+	return a, b, nil
+}
+
+// newNet makes a host's network, with a port of the wire.
+func newNet(w *Wire, host int) (*network, error) {
+	n, thread, err := newThread()
+	if err != nil {
+		return nil, err
 	}
 	here := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprint("p", links.Add(1)), TxQLen: 1000},
 		PeerName:  "eth0", PeerHardwareAddr: macOf(host), PeerNamespace: netlink.NsPid(thread),
 	}
 	n.link = here
-	err := netlink.LinkAdd(here)
+	err = netlink.LinkAdd(here)
 	if err == nil {
 		err = netlink.LinkSetUp(here)
 	}
@@ -120,5 +154,8 @@ func openPort(l netlink.Link) (*os.File, error) {
 // close removes the link, and lets the namespace go, which ends with its processes.
 func (n *network) close() error {
 	close(n.do)
+	if n.link == nil {
+		return nil
+	}
 	return netlink.LinkDel(n.link)
 }
