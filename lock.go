@@ -304,9 +304,6 @@ func (l *Lock) release(r *request, w *waiter) (res process.Result, err error) {
 	}
 	defer s.leave()
 	s.node.Process().Unlock(&q, &res)
-	if res.Status == dlm.Success {
-		s.node.FlushAll() // what is not waited for must not be overtaken
-	}
 	if res.Status == dlm.Success || res.Status == dlm.Pending {
 		l.state.Lock()
 		l.over, l.mode = true, 0

@@ -65,6 +65,7 @@ type shard struct {
 	_     [40]byte // keeps two shards' mutexes on different cache lines
 
 	mu      sync.Mutex
+	recent  *root // see find
 	roots   map[proto.Root]*root
 	order   rootList // all roots, oldest first
 	idle    int      // roots without own locks

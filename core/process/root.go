@@ -99,6 +99,9 @@ func (s *shard) link(r *root) {
 // unlink undoes link.
 func (s *shard) unlink(r *root) {
 	delete(s.roots, r.key)
+	if s.recent == r {
+		s.recent = nil
+	}
 	if s.seen.root == r {
 		s.seen.root = r.next
 	}

@@ -92,8 +92,12 @@ func (t *table) release(i uint32) {
 }
 
 // find is the root that is known by that name, woken if it is asleep; nil if there is
-// none.
+// none. It is often the same as the last time.
 func (s *shard) find(key *proto.Root) *root {
+	if r := s.recent; r != nil && r.key == *key {
+		r.used = true
+		return r
+	}
 	r := s.roots[*key]
 	if r == nil && s.asleep.index.Len() > 0 {
 		if ref, sleeps := s.asleep.find(key); sleeps {
@@ -102,6 +106,7 @@ func (s *shard) find(key *proto.Root) *root {
 	}
 	if r != nil {
 		r.used = true
+		s.recent = r
 	}
 	return r
 }
