@@ -43,7 +43,8 @@ type Voter struct {
 const (
 	defaultLease   = 5 * time.Second
 	defaultSuspect = 3 * time.Second
-	defaultProbe   = time.Second
+	// DefaultProbe is the interval of gossip's probes.
+	DefaultProbe = time.Second
 	// clockError is how much faster one host's clock may run than another's, in
 	// thousandths: survivors wait that much longer than a lease.
 	clockError = 10

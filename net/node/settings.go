@@ -72,7 +72,7 @@ func clusterFrom(getenv func(string) string) (c *Cluster, err error) {
 	if c.Suspect, err = readTime(getenv, "GODLM_SUSPECT_MS", c.suspect(), 500*time.Millisecond, time.Hour); err != nil {
 		return nil, err
 	}
-	if c.Probe, err = readTime(getenv, "GODLM_PROBE_MS", defaultProbe, 100*time.Millisecond, time.Minute); err != nil {
+	if c.Probe, err = readTime(getenv, "GODLM_PROBE_MS", DefaultProbe, 100*time.Millisecond, time.Minute); err != nil {
 		return nil, err
 	}
 	if c.StateDir = getenv("GODLM_STATE_DIR"); c.StateDir == "" {

@@ -10,8 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/memberlist"
+
 	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/mode"
+	"github.com/godlm/godlm/net/node"
 	"github.com/godlm/godlm/tests/lab"
 )
 
@@ -47,7 +50,9 @@ type loss struct {
 	where func(l *lab.Lab) *lab.Host
 	// local: who waits is on the same host.
 	local bool
-	lose  func(l *lab.Lab, h *lab.Host, holder *lab.Player)
+	// last: the program is the only one of its host beside the agent.
+	last bool
+	lose func(l *lab.Lab, h *lab.Host, holder *lab.Player)
 }
 
 var losses = []loss{
@@ -55,6 +60,7 @@ var losses = []loss{
 	{name: "a program", where: plain, lose: killProgram},
 	{name: "a program and its host's agent", where: plain, lose: func(_ *lab.Lab, h *lab.Host, p *lab.Player) { h.KillAgent(); p.Kill() }},
 	{name: "a program, and its host's agent leaves", where: plain, lose: func(_ *lab.Lab, h *lab.Host, p *lab.Player) { p.Kill(); h.EndAgent() }},
+	{name: "the last program of a host, which leaves", where: plain, last: true, lose: func(_ *lab.Lab, h *lab.Host, p *lab.Player) { p.Kill(); h.EndAgent() }},
 	{name: "a host, cut off", leased: true, where: plain, lose: cut},
 	{name: "the coordinator's host, cut off", leased: true, where: (*lab.Lab).Coordinator, lose: cut},
 	{name: "the leader's host, cut off", leased: true, where: (*lab.Lab).Leader, lose: cut},
@@ -102,8 +108,8 @@ func measure(r *reporter) {
 	if *loopback {
 		how = "loopback addresses"
 	}
-	fmt.Printf("From a loss until a waiting EX request is granted: %d hosts in %s, lease %v, suspect %v, %d runs of each\n",
-		*hosts, how, *lease, *suspect, *runs)
+	fmt.Printf("From a loss until a waiting EX request is granted: %d hosts in %s, lease %v, suspect %v, gossip probes every %v with a suspicion multiplier of %d, %d runs of each\n",
+		*hosts, how, *lease, *suspect, node.DefaultProbe, memberlist.DefaultLANConfig().SuspicionMult, *runs)
 	fmt.Printf("  %-40s %9s %9s %9s %9s   %s\n", "what is lost (with the lock)", "min", "median", "p90", "max", "of it lease")
 	for i, x := range losses {
 		if !strings.Contains(x.name, *only) {
@@ -140,9 +146,12 @@ func once(l *lab.Lab, x *loss, resource string) time.Duration {
 	if x.local {
 		from = at
 	}
-	holder, waiter, bystander := player(l, at), player(l, from), player(l, at)
+	holder, waiter := player(l, at), player(l, from)
 	defer waiter.Kill()
-	defer bystander.Kill() // takes the agent's role if that is lost
+	if !x.last {
+		bystander := player(l, at)
+		defer bystander.Kill() // takes the agent's role if that is lost
+	}
 	must(l, dlm.Success)(waiter.Lock(0, mode.NL, 0, resource))
 	must(l, dlm.Success)(holder.Lock(0, mode.EX, 0, resource))
 	if err := waiter.Send("cvt 0 6 4096 0 0"); err != nil {
