@@ -1,6 +1,8 @@
 package host
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/godlm/godlm/core/proto"
@@ -159,4 +161,97 @@ func TestNewLeaderBelievesNobodyDead(t *testing.T) {
 	if try() == nil {
 		t.Fatal("believed after a stop")
 	}
+}
+
+// The lease runs from when the majority was asked, not from when it has answered.
+func TestLeaseFromTheQuestion(t *testing.T) {
+	w := flooded(t, false)
+	w.sync, w.leader = false, 2
+	w.tokens = nil
+	for len(w.tokens) == 0 {
+		w.tick()
+	}
+	asked, token := w.now, w.tokens[0]
+	before := w.until
+	w.now += second
+	if w.h.Confirmed(token + 1); w.until != before {
+		t.Error("an answer to another question extends the lease")
+	}
+	if w.h.Confirmed(token); w.until != asked+w.h.cfg.Lease {
+		t.Errorf("the lease ends %.1f s after the question, want %.1f", float64(w.until-asked)/1e9, float64(w.h.cfg.Lease)/1e9)
+	}
+	w.now += second
+	if w.h.Confirmed(token); w.until != asked+w.h.cfg.Lease {
+		t.Error("the same answer once more extends the lease")
+	}
+}
+
+// reports waits until the report tells of something, and checks since when.
+func (w *someWorld) reports(t *testing.T, what string) {
+	t.Helper()
+	for range 50 {
+		w.tick()
+		for _, s := range w.h.Report().Stalls {
+			if !strings.Contains(s, what) {
+				continue
+			}
+			if !regexp.MustCompile(`(since|ago|within|in|heard) [0-9.]+ s`).MatchString(s) {
+				t.Errorf("not since when: %s", s)
+			}
+			return
+		}
+	}
+	t.Errorf("nothing like %q in %q", what, w.h.Report().Stalls)
+}
+
+// A report tells of what keeps programs waiting, and since when.
+func TestStalls(t *testing.T) {
+	w := flooded(t, false)
+	w.h.Broken(2) // what the coordinator was told is lost
+	w.leader = 0
+	w.h.state.Seat++ // it has another agent, whom this host has told nothing
+	w.reports(t, "no quorum")
+
+	w = flooded(t, false)
+	w.h.in = false
+	w.leader = 2
+	w.former = new(bool)
+	w.sync = false
+	w.reports(t, "is not a member yet")
+	w.broken = true
+	w.reports(t, "takes no part")
+
+	w = flooded(t, false)
+	w.h.Join(func(proto.ProcID, uint64) {})
+	w.reports(t, "has yet to name 1 new programs")
+	w.decideOut(3)
+	w.reports(t, "host c was removed")
+}
+
+// While resources are rebuilt the report names who has yet to tell what it has, and whose
+// remains have yet to come.
+func TestRebuildStalls(t *testing.T) {
+	w := flooded(t, true)
+	e := w.h.state.Seat
+	p, q := proto.ProcID(e)<<32+50, proto.ProcID(e)<<32+51
+	s := w.successor(t)
+	s.leader, s.sync = fuzzMe, true
+	s.directory = 0 // what it had is not to be believed
+	for !s.h.leased {
+		s.tick()
+	}
+	for _, id := range []proto.HostID{2, 3} {
+		m := &proto.Msg{Kind: proto.KRoster, Epoch: s.h.state.Seat, Birth: view.Find(s.h.state, id).Birth}
+		if id == 2 {
+			m.Procs, m.Dead = []proto.ProcID{p}, []proto.ProcID{q}
+		}
+		s.hear(id, proto.Append(nil, m))
+	}
+	if !s.h.Coordinates() {
+		t.Fatalf("%+v", s.h.Report())
+	}
+	s.leader = 2 // so that nobody is removed
+	s.hear(2, proto.Append(nil, &proto.Msg{Kind: proto.KReached, Proc: p}))
+	s.reports(t, "has yet to report")
+	s.reports(t, "has yet to come")
 }
