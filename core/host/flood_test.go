@@ -50,14 +50,17 @@ func flooded(t *testing.T, coordinates bool) *someWorld {
 func TestFloodOfOneKind(t *testing.T) {
 	const count = 50_000
 	for _, coordinates := range []bool{true, false} {
-		for kind := proto.KForward; kind <= proto.KEvicted+1; kind++ {
+		for kind := proto.KForward; kind <= proto.KEvicted+2; kind++ {
 			w := flooded(t, coordinates)
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
 			m := proto.Msg{Kind: kind, HostState: &proto.HostState{}, HostEntry: &proto.HostEntry{Verb: proto.HostUp}}
-			if kind > proto.KEvicted {
+			switch kind {
+			case proto.KEvicted + 1:
 				m.Kind = proto.KWhere
+			case proto.KEvicted + 2:
+				m.Kind = proto.KRaft
 			}
 			for i := range count {
 				w.dice.b = nil

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/godlm/godlm/core/proto"
@@ -41,6 +43,9 @@ func (r *role) startLeaving() <-chan struct{} {
 	me := proto.ProcID(n.me.Load())
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.closed {
+		r.buryOthers() // one that has just ended need not have been noticed
+	}
 	switch {
 	case r.closed, r.leaving != nil, !r.host.Leased(), len(r.members) > 1, len((*hostWorld)(r).Containers()) > 0:
 		return nil
@@ -54,6 +59,15 @@ func (r *role) startLeaving() <-chan struct{} {
 	}
 	r.goOnLeaving()
 	return r.leaving.done
+}
+
+// buryOthers looks whether the other processes of this host live.
+func (r *role) buryOthers() {
+	for _, id := range slices.Sorted(maps.Keys(r.members)) {
+		if m := r.members[id]; m != nil && uint64(id) != r.n.me.Load() {
+			r.isDead(m)
+		}
+	}
 }
 
 // goOnLeaving says goodbye once nothing of the processes of this host is needed.

@@ -95,3 +95,27 @@ func stalls(dir, what string) bool {
 	r, err := AskStatus(dir)
 	return err == nil && slices.ContainsFunc(r.Stalls, func(s string) bool { return strings.Contains(s, what) })
 }
+
+// A program ends, and at once its host's agent: the host leaves all the same, though the
+// agent need not have seen the end of the other one.
+func TestHostLeavesBehindItsProgram(t *testing.T) {
+	hosts := newHosts(t, 3)
+	for _, h := range hosts {
+		h.conf.Lease, h.conf.Suspect = 3*patience, 2*patience
+	}
+	c := startAll(hosts)
+	at := (coordinator(t, c) + 1) % 3
+	next := c[(at+1)%3]
+	for i := range 5 {
+		p := hosts[at].start()
+		next.want(dlm.Success, "", "lock B%d %d", i, nl)
+		p.want(dlm.Success, "", "lock B%d %d", i, ex)
+		next.want(dlm.Pending, "", "ask B%d %d", i, ex)
+		c[at].stop() // so that it sees nothing
+		p.kill()
+		c[at].send("close")
+		c[at].signal(unix.SIGCONT)
+		next.want(dlm.SuccValNotValid, "", "done")
+		c[at] = hosts[at].start()
+	}
+}

@@ -332,6 +332,9 @@ func record(b []byte, kind byte, m proto.Message) ([]byte, error) {
 	return b, nil
 }
 
+// datasync waits until a disk has what was written to a file; tests count it.
+var datasync = unix.Fdatasync
+
 // Save keeps what raft wants to be kept before messages leave: a state (nil: as it was),
 // entries, and a snapshot of another voter (nil: none). After an error nothing more is
 // accepted: what is on the disk is not known.
@@ -370,7 +373,7 @@ func (s *Store) save(state *raftpb.HardState, entries []*raftpb.Entry, snap *raf
 		return errors.Join(err, s.f.Truncate(s.size))
 	}
 	if s.opt.Sync {
-		if err := unix.Fdatasync(int(s.f.Fd())); err != nil {
+		if err := datasync(int(s.f.Fd())); err != nil {
 			return err
 		}
 	}

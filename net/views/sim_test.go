@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"go.etcd.io/raft/v3/raftpb"
+	pb "google.golang.org/protobuf/proto"
+
 	"github.com/godlm/godlm/net/store"
 )
 
@@ -455,9 +458,99 @@ func TestAlone(t *testing.T) {
 	}
 }
 
+// trio is three voters with a leader.
+func trio(t *testing.T) (s *sim, leader *host) {
+	t.Helper()
+	s = &sim{t: t, rng: rand.New(rand.NewPCG(1, 1)), cut: map[[2]uint64]bool{}, log: map[uint64]string{}}
+	var initial []uint64
+	for range 3 {
+		h := &host{s: s, place: t.TempDir()}
+		s.openStore(h)
+		s.hosts = append(s.hosts, h)
+		initial = append(initial, h.id)
+	}
+	for _, h := range s.hosts {
+		s.up(h, initial)
+		t.Cleanup(func() { _ = h.st.Close() })
+	}
+	s.pass(100, func(uint64, uint64) bool { return true })
+	for _, h := range s.hosts {
+		if h.g.Leader() == h.id {
+			leader = h
+		}
+	}
+	if leader == nil {
+		t.Fatal("no leader")
+	}
+	return s, leader
+}
+
+// pass lets ticks pass. What may get through does, at once and in order.
+func (s *sim) pass(ticks int, through func(from, to uint64) bool) {
+	for range ticks {
+		for _, h := range s.hosts {
+			h.g.Tick()
+		}
+		for len(s.mail) > 0 {
+			l := s.mail[0]
+			s.mail = s.mail[1:]
+			if h := s.byID(l.to); h != nil && through(l.from, l.to) {
+				_ = h.g.Receive(l.from, l.data) // of a voter that is out of date
+			}
+		}
+	}
+}
+
+func (h *host) term() uint64 {
+	st, _, err := h.st.InitialState()
+	if err != nil {
+		h.s.t.Fatal(err)
+	}
+	return st.GetTerm()
+}
+
+// A voter that hears nobody asks before it stands for election, and nobody misses the
+// leader: when it is heard again there is the same leader, of the same term.
+func TestVoterThatWasDeaf(t *testing.T) {
+	s, leader := trio(t)
+	var deaf *host
+	for _, h := range s.hosts {
+		if h != leader {
+			deaf = h
+		}
+	}
+	term := leader.term()
+	s.pass(20*electionTicks, func(_, to uint64) bool { return to != deaf.id })
+	s.pass(5*electionTicks, func(uint64, uint64) bool { return true })
+	if leader.g.Leader() != leader.id || leader.term() != term || deaf.g.Leader() != leader.id {
+		t.Errorf("it led in term %d; now %x leads, in term %d, and the one that was deaf follows %x", term, leader.g.Leader(), leader.term(), deaf.g.Leader())
+	}
+}
+
+// A leader whom no majority answers knows that it leads no more.
+func TestLeaderCutOff(t *testing.T) {
+	s, leader := trio(t)
+	s.pass(4*electionTicks, func(from, to uint64) bool { return from != leader.id && to != leader.id })
+	if leader.g.Leader() == leader.id {
+		t.Error("it believes that it leads")
+	}
+	for _, h := range s.hosts {
+		if h != leader && (h.g.Leader() == 0 || h.g.Leader() == leader.id) {
+			t.Errorf("%x follows %x", h.id, h.g.Leader())
+		}
+	}
+}
+
 // Whatever a peer says, it ends nothing but what it says.
 func FuzzReceive(f *testing.F) {
 	f.Add([]byte{8, 1})
+	for kind := range raftpb.MessageType_name {
+		m := &raftpb.Message{Type: raftpb.MessageType(kind).Enum(), To: pb.Uint64(1), From: pb.Uint64(2), Term: pb.Uint64(3), LogTerm: pb.Uint64(1), Index: pb.Uint64(1), Commit: pb.Uint64(1),
+			Entries: []*raftpb.Entry{{Term: pb.Uint64(2), Index: pb.Uint64(2), Data: []byte("x")}}}
+		if b, err := pb.Marshal(m); err == nil {
+			f.Add(b)
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := &sim{t: t, rng: rand.New(rand.NewPCG(1, 1)), cut: map[[2]uint64]bool{}, log: map[uint64]string{}}
 		h := &host{s: s, place: t.TempDir()}
