@@ -99,10 +99,10 @@ lab: all $(B)/lab/player
 demo: all
 	@CC="$(CC)" examples/demo/run.sh
 
-check: lint test-go test-lib test-c test-cpp test-python test-mixed test-netns
+check: lint test-go test-lib test-c test-cpp test-python test-examples test-mixed test-netns
 
 lint:
-	@bad=$$(gofmt -l *.go core net cgo cmd tests); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
+	@bad=$$(gofmt -l *.go core net cgo cmd examples tests); if [ -n "$$bad" ]; then echo "gofmt would change: $$bad"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
@@ -136,6 +136,25 @@ test-cpp: all $(CPP_TESTS)
 
 test-python: all
 	@CC="$(CC)" tests/python/run.sh
+
+# The programs of examples/, each named after its file, or its directory if it is Go.
+EXAMPLES_C  := $(foreach f,$(filter-out examples/demo/%,$(wildcard examples/*/*.c)),$(B)/examples/$(basename $(notdir $(f))))
+EXAMPLES_GO := $(foreach f,$(wildcard examples/*/main.go),$(B)/examples/$(notdir $(patsubst %/,%,$(dir $(f)))))
+
+define EXAMPLE_C
+$(B)/examples/$(basename $(notdir $(1))): $(1) $(wildcard $(dir $(1))*.h) $(HEADERS) $(B)/libgodlm.so
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(TEST_CFLAGS) -o $$@ $$< -L$(B) -lgodlm -Wl,-rpath,$(CURDIR)/$(B)
+endef
+$(foreach f,$(filter-out examples/demo/%,$(wildcard examples/*/*.c)),$(eval $(call EXAMPLE_C,$(f))))
+
+$(EXAMPLES_GO): $(B)/examples/%: $(wildcard examples/*/*.go) $(GO_SRC)
+	@mkdir -p $(@D)
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./examples/$*
+
+.PHONY: test-examples
+test-examples: all $(EXAMPLES_C) $(EXAMPLES_GO)
+	@tests/examples/run.sh $(B)
 
 # The Python package; into build/python.
 wheel:
