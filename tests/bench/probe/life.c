@@ -162,7 +162,7 @@ void idle_rows(void)
 	new_directory();
 	p[1] = start_resident("agent's", DLM_EXMODE);
 	p[0] = start_resident("other's", DLM_EXMODE);
-	sleep(2); /* what the start has left to do is no idling */
+	sleep(5); /* what the start has left to do is no idling */
 	before[0] = sleeps(p[0]);
 	before[1] = sleeps(p[1]);
 	sleep(IDLE_SECONDS);

@@ -121,6 +121,13 @@ static int call(const char *address, const char *kind)
 static dlm_nsp_t nsp;
 static int echo_fd, stream_fd;
 
+/* Else a tree that only one process uses moves there, and is remote no longer. */
+static dlm_nsp_t join_and_stay(void)
+{
+	must(setenv("GODLM_MASTER", "first", 1) == 0, "setenv");
+	return join();
+}
+
 /* Masters the resource until it is killed. */
 void serve(const char *address, void (*ready)(void))
 {
@@ -129,7 +136,7 @@ void serve(const char *address, void (*ready)(void))
 
 	start(answer_plainly, &p, -1);
 	wait_for(p.listening, 1, "the baseline's server");
-	nsp = join();
+	nsp = join_and_stay();
 	ok(dlm_lock(nsp, (uchar_t *)"remote", 6, NULL, &id, DLM_NLMODE, NULL, 0, 0, 0, 0, 0));
 	ok(dlm_lock(nsp, (uchar_t *)"flood", 5, NULL, &id, DLM_NLMODE, NULL, 0, 0, 0, 0, 0));
 	ready();
@@ -229,7 +236,7 @@ void use(const char *address, const char *name, const char *placement, double sy
 	snprintf(what[1], sizeof what[1], "one-way messages of %d bytes in C, %s socket", MESSAGE, kind);
 	echo_fd = call(address, ECHO);
 	stream_fd = call(address, STREAM);
-	nsp = join();
+	nsp = join_and_stay();
 	ok(dlm_lock(nsp, (uchar_t *)"remote", 6, NULL, &other, DLM_NLMODE, NULL, 0, 0, 0, 0, 0));
 	for (int i = 0; i < IN_FLIGHT; i++)
 		ok(dlm_lock(nsp, (uchar_t *)"flood", 5, NULL, &flight.id[i], DLM_NLMODE, NULL, 0, 0, 0, 0, 0));
