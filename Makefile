@@ -8,12 +8,6 @@ CC      := gcc
 endif
 CFLAGS  ?= -g -O2
 PYTHON  ?= python3
-PREFIX  ?= /usr/local
-LIBDIR  ?= $(PREFIX)/lib
-BINDIR  ?= $(PREFIX)/bin
-MANDIR  ?= $(PREFIX)/share/man
-UNITDIR ?= $(PREFIX)/lib/systemd/system
-DESTDIR ?=
 
 VERSION := 1.0.0
 SONAME  := libgodlm.so.1
@@ -37,13 +31,10 @@ GO_BUILD    := CC="$(CC)" CGO_ENABLED=1 CGO_CFLAGS="$(CFLAGS) -DGODLM_INPUTS=$(I
 # The hash stands for the link too: with another -X value it is done again.
 LDFLAGS_GO  := -X main.inputs=$(INPUTS_HASH) -extldflags '$(EXTLDFLAGS)'
 
-MAN_PAGES   := $(wildcard man/man[1-8]/*)
-# Files of completions; the shell's name is the first word.
-COMPLETIONS := bash-completion/completions/godlm zsh/site-functions/_godlm fish/vendor_completions.d/godlm.fish
 C_TESTS     := $(patsubst tests/c/%.c,$(B)/tests/%,$(wildcard tests/c/*.c))
 TEST_CFLAGS := -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude -Itests/c
 
-.PHONY: all lab demo check wheel bench profile bench-rivals lint race asan fuzz install uninstall clean test-go test-sim test-c test-cpp test-lib test-python test-mixed test-netns
+.PHONY: all lab demo check wheel bench profile bench-rivals lint race asan fuzz deb check-deb abi clean test-go test-sim test-c test-cpp test-lib test-python test-mixed test-netns
 
 all: $(B)/libgodlm.so $(B)/godlm
 
@@ -61,9 +52,6 @@ $(LIB): $(GO_SRC) $(C_SRC) $(HEADERS) $(LINK)
 $(B)/libgodlm.so: $(LIB)
 	@ln -sf $(notdir $(LIB)) $(B)/$(SONAME)
 	@ln -sf $(SONAME) $@
-
-# What names installed files is made when they are, for the PREFIX of that command.
-FILL := sed 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@BINDIR@|$(BINDIR)|g; s|@VERSION@|$(VERSION)|g'
 
 $(B)/tests/%: tests/c/%.c $(wildcard tests/c/*.h) $(HEADERS) $(B)/libgodlm.so
 	@mkdir -p $(B)/tests
@@ -125,6 +113,7 @@ test-netns: lab
 
 test-lib: all
 	@CC="$(CC)" tests/lib/run.sh
+	@CC="$(CC)" PYTHON="$(PYTHON)" tests/install/run.sh
 	@tests/man/check.py
 	@CC="$(CC)" tests/readme/run.sh
 
@@ -164,11 +153,12 @@ wheel:
 bench: lab $(B)/bench/probe
 	@CC="$(CC)" tests/bench/run.sh $(BENCH)
 
-# Which measures; it is installed for `godlm bench`.
+# Which measures; it is installed for `godlm bench`, which looks for it in libexec beside bin.
+PROBE_LDFLAGS ?= '-Wl,-rpath,$$ORIGIN/..:$$ORIGIN/../../lib'
 PROBE_SRC := $(wildcard tests/bench/probe/*.c)
 $(B)/bench/probe: $(PROBE_SRC) $(wildcard tests/bench/probe/*.h) $(HEADERS) $(B)/libgodlm.so
 	@mkdir -p $(B)/bench
-	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $(filter-out %/empty.c,$(PROBE_SRC)) -L$(B) -Wl,--as-needed -lgodlm -lpthread '-Wl,-rpath,$$ORIGIN/..:$$ORIGIN/../../lib'
+	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@ $(filter-out %/empty.c,$(PROBE_SRC)) -L$(B) -Wl,--as-needed -lgodlm -lpthread $(PROBE_LDFLAGS)
 	$(CC) $(CFLAGS) $(TEST_CFLAGS) -o $@-empty $(filter %/empty.c,$(PROBE_SRC))
 
 # CPU profiles of the hot rows, as text.
@@ -203,38 +193,28 @@ fuzz:
 	$(GO) test -run - -fuzz FuzzSocket -fuzztime 30s ./net/link
 	$(GO) test -run - -fuzz FuzzHost -fuzztime 60s -fuzzminimizetime 20x ./core/host
 
-install: all $(B)/bench/probe
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/sys
-	install -m 755 $(LIB) $(DESTDIR)$(LIBDIR)/
-	ln -sf $(notdir $(LIB)) $(DESTDIR)$(LIBDIR)/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libgodlm.so
-	install -d $(DESTDIR)$(LIBDIR)/godlm
-	ln -sf ../$(SONAME) $(DESTDIR)$(LIBDIR)/godlm/libdlm.so
-	install -m 644 include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/sys/
-	install -m 644 include/godlm.h include/godlm.hpp $(DESTDIR)$(PREFIX)/include/
-	$(FILL) pkgconfig/godlm.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/godlm.pc
-	for d in man1 man3 man5 man7; do \
-	  install -d $(DESTDIR)$(MANDIR)/$$d && install -m 644 man/$$d/* $(DESTDIR)$(MANDIR)/$$d/ || exit 1; done
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR)
-	install -m 755 $(B)/godlm $(DESTDIR)$(BINDIR)/
-	install -d $(DESTDIR)$(PREFIX)/share/godlm
-	install -m 644 share/grafana.json $(DESTDIR)$(PREFIX)/share/godlm/
-	install -d $(DESTDIR)$(PREFIX)/libexec/godlm
-	install -m 755 $(B)/bench/probe $(B)/bench/probe-empty $(DESTDIR)$(PREFIX)/libexec/godlm/
-	$(FILL) systemd/godlm-agent@.service.in > $(DESTDIR)$(UNITDIR)/godlm-agent@.service
-	$(foreach c,$(COMPLETIONS),install -d $(DESTDIR)$(PREFIX)/share/$(dir $(c)) && $(B)/godlm completion $(word 1,$(subst -, ,$(subst /, ,$(c)))) > $(DESTDIR)$(PREFIX)/share/$(c) &&) true
+include install.mk
 
-uninstall:
-	rm -f $(DESTDIR)$(LIBDIR)/libgodlm.so $(DESTDIR)$(LIBDIR)/$(SONAME) $(DESTDIR)$(LIBDIR)/$(notdir $(LIB))
-	rm -f $(DESTDIR)$(PREFIX)/include/sys/dlm.h $(DESTDIR)$(PREFIX)/include/godlm.h $(DESTDIR)$(PREFIX)/include/godlm.hpp
-	rm -f $(DESTDIR)$(LIBDIR)/pkgconfig/godlm.pc
-	rm -f $(DESTDIR)$(LIBDIR)/godlm/libdlm.so $(DESTDIR)$(BINDIR)/godlm $(DESTDIR)$(UNITDIR)/godlm-agent@.service
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS)) $(DESTDIR)$(PREFIX)/share/godlm/grafana.json
-	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(PREFIX)/share/godlm
-	rm -f $(DESTDIR)$(PREFIX)/libexec/godlm/probe $(DESTDIR)$(PREFIX)/libexec/godlm/probe-empty
-	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(PREFIX)/libexec/godlm $(DESTDIR)$(PREFIX)/libexec
-	rmdir --ignore-fail-on-non-empty $(DESTDIR)$(LIBDIR)/godlm
-	rm -f $(addprefix $(DESTDIR)$(MANDIR)/,$(MAN_PAGES:man/%=%))
+# Debian packages, in build/deb. They are built from a copy of the tree, so that nothing is
+# written beside it. Go is taken from the PATH, and its caches from where they are.
+deb:
+	@command -v dpkg-buildpackage >/dev/null || { echo "dpkg-buildpackage is not installed (Debian: dpkg-dev)"; exit 1; }
+	rm -rf $(B)/deb
+	mkdir -p $(B)/deb/godlm-$(VERSION)
+	tar -c --exclude=./$(B) --exclude=./.git --exclude=__pycache__ . | tar -x -C $(B)/deb/godlm-$(VERSION)
+	cd $(B)/deb/godlm-$(VERSION) && env -u MAKEFLAGS -u MAKELEVEL GO="$(GO)" GOCACHE="$$($(GO) env GOCACHE)" \
+	  GOMODCACHE="$$($(GO) env GOMODCACHE)" GOFLAGS="$$($(GO) env GOFLAGS)" dpkg-buildpackage -b -us -uc
+	rm -rf $(B)/deb/godlm-$(VERSION)
+	@ls -l $(B)/deb/*.deb
+
+# The packages on a clean Debian; wants root and a mirror.
+check-deb: deb
+	@tests/deb/run.sh $(B)/deb
+
+# Records the library's interface, after something has been added to it: VERSIONING.md.
+abi: all
+	abidw --headers-dir include --drop-private-types --exported-interfaces-only --no-show-locs --no-corpus-path \
+	  --no-comp-dir-path --type-id-style hash $(LIB) --out-file abi/$(SONAME).abi
 
 clean:
 	rm -rf $(B)

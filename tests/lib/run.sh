@@ -31,22 +31,4 @@ hpp() { printf '#include <godlm.hpp>\nint WAITING, GRANTED;\n' | g++ "$@" -Iincl
 for std in c++17 c++20; do
 	command -v g++ >/dev/null && check "godlm.hpp in $std" hpp -std=$std && check "godlm.hpp in $std without exceptions" hpp -std=$std -fno-exceptions
 done
-stage=$(mktemp -d)
-check "make install" make -s install DESTDIR="$stage" PREFIX=/usr
-check "libdlm.so by name" sh -c "readelf -dW '$stage/usr/lib/godlm/libdlm.so' | grep -q SONAME"
-"$CC" -o "$stage/byname" tests/lib/byname.c -ldl
-check "libdlm.so has what old programs look up" env LD_LIBRARY_PATH="$stage/usr/lib/godlm" "$stage/byname"
-rm -f "$stage/byname"
-check "godlm.hpp is installed" test -f "$stage/usr/include/godlm.hpp"
-check "manual is installed" diff <(cd man && ls man*) <(cd "$stage/usr/share/man" && ls man*)
-check "pkg-config file" grep -q '^Version: 1' "$stage/usr/lib/pkgconfig/godlm.pc"
-check "its prefix" grep -q '^prefix=/usr$' "$stage/usr/lib/pkgconfig/godlm.pc"
-check "the command is installed" sh -c "'$stage/usr/bin/godlm' --version | grep -q ' 1\.'"
-check "its unit is" grep -q '^ExecStart=/usr/bin/godlm agent' "$stage/usr/lib/systemd/system/godlm-agent@.service"
-for f in bash-completion/completions/godlm zsh/site-functions/_godlm fish/vendor_completions.d/godlm.fish; do
-	check "completion $f" grep -q godlm "$stage/usr/share/$f"
-done
-check "make uninstall" make -s uninstall DESTDIR="$stage" PREFIX=/usr
-check "uninstall leaves nothing" sh -c "[ -z \"\$(find '$stage' -type f -o -type l)\" ]"
-rm -rf "$stage"
 exit $bad
