@@ -159,6 +159,7 @@ func (s *site) overview() *overview {
 	v := &overview{head: s.head("godlm", time.Now())}
 	if err := s.fill(v); err != nil {
 		v.Trouble = append(v.Trouble, err.Error())
+		return v
 	}
 	s.last, s.at = v, time.Now()
 	return v

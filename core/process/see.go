@@ -29,6 +29,7 @@ type Look struct {
 	of    *tree.Tree       // at the cursor, if it has been begun
 	subs  []*tree.Resource // of that, yet to be seen
 	left  int              // of the limit
+	cut   bool             // there is more than that
 	hot   []proto.SeenTree
 	count proto.Counts
 	steps int
@@ -87,6 +88,11 @@ func (k *Look) Next(out *proto.Sight) bool {
 	s := &k.p.shards[k.shard]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if out.Cut = out.Cut || k.cut; k.cut && k.q.What&proto.SeeCounts == 0 {
+		s.seen.root = nil
+		k.shard = shardCount // it has all that it wants
+		return true
+	}
 	k.steps = seeStep
 	for k.steps > 0 && k.stage != lookDone {
 		switch k.stage {
@@ -210,7 +216,7 @@ func (k *Look) resources(s *shard, r *root, out *proto.Sight) {
 			continue
 		}
 		if k.left == 0 {
-			out.Cut = true
+			k.cut, out.Cut = true, true
 			k.subs = nil
 			return
 		}
@@ -262,7 +268,7 @@ func (k *Look) own(s *shard, out *proto.Sight) bool {
 			continue
 		}
 		if k.left == 0 {
-			out.Cut = true
+			k.cut, out.Cut = true, true
 			continue
 		}
 		k.left--

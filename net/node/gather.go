@@ -20,8 +20,10 @@ import (
 const (
 	// maxGatherings bounds how many are answered at a time.
 	maxGatherings = 16
-	// gatherTime is how long an agent waits for others if nobody says.
+	// gatherTime is how long an agent waits for a word of others if nobody says,
+	// gatherMost how long for all of it.
 	gatherTime = 2 * time.Second
+	gatherMost = time.Minute
 	// gatherBacklog is how many bytes may wait for another host before more of an
 	// answer is left out: the stream is needed for other things.
 	gatherBacklog = 4 << 20
@@ -36,7 +38,9 @@ type gathering struct {
 	hosts  map[proto.HostID]*proto.SeenSilent
 	silent []proto.SeenSilent
 	still  map[proto.ProcID]bool // stopped when they were asked
-	left   int                   // of the limit
+	heard  map[any]time.Time     // processes and hosts that have said something
+	began  time.Time
+	left   int // of the limit
 	cut    bool
 }
 
@@ -49,7 +53,7 @@ func (r *role) gather(q *proto.Inquiry, deep bool, tell func(*proto.Sight) bool)
 	g := &gathering{
 		r: r, number: r.lastGathering, tell: tell, left: int(q.Limit),
 		procs: map[proto.ProcID]*proto.SeenSilent{}, hosts: map[proto.HostID]*proto.SeenSilent{},
-		still: map[proto.ProcID]bool{},
+		still: map[proto.ProcID]bool{}, heard: map[any]time.Time{}, began: time.Now(),
 	}
 	r.gatherings[g.number] = g
 	patience := time.Duration(q.Patience)
@@ -64,15 +68,59 @@ func (r *role) gather(q *proto.Inquiry, deep bool, tell func(*proto.Sight) bool)
 	}
 	g.askProcesses(q)
 	g.finish()
-	r.n.clock.after(patience, func() {
+	g.watch(patience, patience)
+	return nil
+}
+
+// watch gives up those who say nothing for too long.
+func (g *gathering) watch(after, patience time.Duration) {
+	r := g.r
+	r.n.clock.after(after, func() {
 		r.mu.Lock()
 		if r.gatherings[g.number] == g {
-			g.tooLate()
+			least := g.giveUp(patience)
+			if r.gatherings[g.number] == g {
+				g.watch(least, patience)
+			}
 		}
 		r.mu.Unlock()
 		r.n.Flush()
 	})
-	return nil
+}
+
+// giveUp names those who have said nothing for that long, and tells when to look again.
+func (g *gathering) giveUp(patience time.Duration) (again time.Duration) {
+	now := time.Now()
+	again = patience
+	late := func(who any) bool {
+		left := patience - now.Sub(g.lastOf(who))
+		if left > 0 && now.Sub(g.began) < gatherMost {
+			again = min(again, left)
+			return false
+		}
+		return true
+	}
+	for _, id := range slices.Sorted(maps.Keys(g.procs)) {
+		if late(id) {
+			g.silence(id)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(g.hosts)) {
+		if late(id) {
+			g.silent = append(g.silent, *g.hosts[id])
+			delete(g.hosts, id)
+		}
+	}
+	g.finish()
+	return again
+}
+
+// lastOf is when a process or host has said something last.
+func (g *gathering) lastOf(who any) time.Time {
+	if at, ok := g.heard[who]; ok {
+		return at
+	}
+	return g.began
 }
 
 // hostName is this host's, "" if it is alone.
@@ -230,6 +278,7 @@ func (r *role) seen(p proto.ProcID, number uint64, s *proto.Sight) {
 	}
 	s.Proc, s.Host, s.Members, s.Silent, s.End = p, r.hostName(), nil, nil, false
 	done := s.Done
+	g.heard[p] = time.Now()
 	g.pass(s)
 	if done {
 		delete(g.procs, p)
@@ -250,6 +299,7 @@ func (r *role) seenHost(id proto.HostID, number uint64, s *proto.Sight) {
 	}
 	g.silent = append(g.silent, s.Silent...)
 	end := s.End
+	g.heard[id] = time.Now()
 	s.Silent, s.End = nil, false
 	g.pass(s)
 	if end {
@@ -285,32 +335,24 @@ func (g *gathering) gone(p proto.ProcID) {
 	}
 }
 
-// tooLate names who has not answered.
-func (g *gathering) tooLate() {
-	r := g.r
-	for _, id := range slices.Sorted(maps.Keys(g.procs)) {
-		s := g.procs[id]
-		s.Why = "it does not answer"
-		if m := r.members[id]; m != nil {
-			x := r.seenMember(m)
-			s.Pid, s.Program = x.Pid, x.Program
-			switch {
-			case x.State == Stopped:
-				s.Why = fmt.Sprintf("it is stopped; continue it (kill -CONT %d) or end it", x.Pid)
-			case x.State == Ended:
-				s.Why = "it has just ended"
-			case m.conn == nil && !x.Agent:
-				s.Why = "it has no connection to the agent"
-			}
+// silence names a process that has not answered, and why.
+func (g *gathering) silence(id proto.ProcID) {
+	r, s := g.r, g.procs[id]
+	s.Why = "it does not answer"
+	if m := r.members[id]; m != nil {
+		x := r.seenMember(m)
+		s.Pid, s.Program = x.Pid, x.Program
+		switch {
+		case x.State == Stopped:
+			s.Why = fmt.Sprintf("it is stopped; continue it (kill -CONT %d) or end it", x.Pid)
+		case x.State == Ended:
+			s.Why = "it has just ended"
+		case m.conn == nil && !x.Agent:
+			s.Why = "it has no connection to the agent"
 		}
-		g.silent = append(g.silent, *s)
 	}
-	for _, id := range slices.Sorted(maps.Keys(g.hosts)) {
-		g.silent = append(g.silent, *g.hosts[id])
-	}
-	clear(g.procs)
-	clear(g.hosts)
-	g.finish()
+	g.silent = append(g.silent, *s)
+	delete(g.procs, id)
 }
 
 // finish ends the answer when nobody is waited for.
@@ -324,10 +366,12 @@ func (g *gathering) finish() {
 				return
 			}
 		}
-		if len(g.hosts) == 0 { // who is stopped will not answer
-			g.tooLate()
+		if len(g.hosts) > 0 {
+			return
 		}
-		return
+		for _, id := range slices.Sorted(maps.Keys(g.procs)) { // who is stopped will not answer
+			g.silence(id)
+		}
 	}
 	delete(g.r.gatherings, g.number)
 	g.tell(&proto.Sight{Host: g.r.hostName(), Silent: g.silent, Cut: g.cut, End: true})

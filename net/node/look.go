@@ -17,8 +17,11 @@ import (
 const Release = "1.0.0"
 
 const (
-	// lookPart is how many rows there are in a part of the answer, more or less.
-	lookPart = 1000
+	// lookPart is how many rows there are in a part of the answer, more or less, and
+	// lookAlive how long it takes at most until there is one, so that who looks through
+	// a million resources is not taken for silent.
+	lookPart  = 1000
+	lookAlive = 100 * time.Millisecond
 	// lookBacklog is how many bytes of it may wait to be sent, lookPause how often that
 	// is looked at again, and lookPatience for how long.
 	lookBacklog  = 1 << 20
@@ -57,7 +60,7 @@ func (n *Node) drained(c *link.Conn) bool {
 func (n *Node) see(k *process.Look, q *proto.Inquiry, tell func(*proto.Sight) bool) {
 	for more := true; more; {
 		s := &proto.Sight{Proc: proto.ProcID(n.me.Load()), Pid: uint32(os.Getpid()), Program: ownName(), Version: Release}
-		for more && rows(s) < lookPart {
+		for begun := time.Now(); more && rows(s) < lookPart && time.Since(begun) < lookAlive; {
 			more = k.Next(s)
 		}
 		if s.Done = !more; s.Done {

@@ -162,6 +162,9 @@ func withAgent(d *rundir.Dir, patience time.Duration, m *proto.Msg, take func(*p
 		return fmt.Errorf("%w: %w", ErrMute, err)
 	}
 	for more := true; more; {
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
 		answer, err := link.ReadFrame(conn)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):

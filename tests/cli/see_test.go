@@ -159,9 +159,9 @@ func TestLocksAndWaiters(t *testing.T) {
 func TestNamesAreQuoted(t *testing.T) {
 	p := newPlace(t)
 	a := p.player()
-	a.want(0, "lock 0 %d 0 0 0 \x1b[31m\xff\"", modePR)
+	a.want(0, "lock 0 %d 0 0 0 %s", modePR, "\x1b[31m\xff\"")
 	out := p.want(0, `"\x1b[31m\xff\""`, "locks")
-	if strings.ContainsAny(out, "\x1b\xff") {
+	if strings.Contains(out, "\x1b") || strings.Contains(out, "\xff") {
 		t.Fatalf("%q", out)
 	}
 	p.want(0, `its value is valid`, "explain", "-e", `\x1b[31m\xff\"`)
