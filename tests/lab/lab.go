@@ -349,6 +349,11 @@ func (h *Host) Report() (*node.Report, error) {
 	return node.AskStatus(filepath.Join(h.path("run"), cluster))
 }
 
+// Evict has the host's agent remove another host; ended: its programs have ended.
+func (h *Host) Evict(name string, ended bool) error {
+	return node.Evict(filepath.Join(h.path("run"), cluster), name, ended)
+}
+
 // signal sends a signal to processes that have not ended.
 func (h *Host) signal(s unix.Signal, to ...*process) {
 	for _, p := range to {
