@@ -89,7 +89,7 @@ func godlmgo_ping() {
 	// watchdog wakes up at short intervals while none is idle.
 	// A large lock table hardly has pointers, so that it costs the collector little to
 	// come more often, and what it leaves lying about is memory of the program.
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(60)
 	debug.SetMemoryLimit(1<<63 - 1)
 	runtime.GOMAXPROCS(max(8, runtime.NumCPU()))
 }

@@ -183,12 +183,14 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 	a.dir.init()
 	a.reports.clear()
 	for _, e := range past.Directory {
-		if a.live[e.Master] {
+		if e.Master != 0 {
 			a.dir.settle(e.Tree, e.Master, e.Assign, false)
-			continue
 		}
-		t := a.dir.add(e.Tree)
-		t.master, t.assign = e.Master, e.Assign
+	}
+	for p := range a.dir.numbers {
+		if !a.live[p] {
+			a.dir.died(p)
+		}
 	}
 	a.recovery.init(past, live)
 	if past.Unknown {
@@ -328,7 +330,7 @@ func (a *Agent) Died(list []proto.ProcID, journals Journals) {
 				a.coming[p] = true
 			}
 		}
-		a.dir.loosenAll(p)
+		a.dir.died(p)
 		for d, t := range a.dir.loose {
 			t.asking = slices.DeleteFunc(t.asking, func(q asker) bool { return q.proc == p })
 			if t.placing == p {
@@ -398,7 +400,13 @@ func (a *Agent) startRecovery() {
 			}
 		}
 	}
-	if a.lost.any() {
+	a.lost.sort()
+	for p := range a.dir.numbers {
+		if !a.live[p] {
+			masters[p] = true
+		}
+	}
+	if a.anyLost() {
 		// Only who had to do with a dead master is waited for.
 		for d := range masters {
 			peers, all := a.world.Peers(d)
@@ -418,10 +426,10 @@ func (a *Agent) startRecovery() {
 
 // forgetDead lets go of dead processes that no tree without a master needs.
 func (a *Agent) forgetDead() {
-	if a.busy && a.lost.any() {
+	if a.busy && a.anyLost() {
 		return
 	}
-	busy := a.opening.is
+	busy := a.opening.is || a.dir.orphaned > 0
 	for _, t := range a.dir.loose {
 		if busy = busy || !a.live[t.master]; busy {
 			break
@@ -447,10 +455,10 @@ func (a *Agent) forgetDead() {
 func (a *Agent) Missing() (reports, journals []proto.ProcID) {
 	if a.opening.is {
 		reports = sorted(a.opening.untold)
-	} else if a.lost.any() {
+	} else if a.anyLost() {
 		reports = sorted(a.awaited)
 	}
-	if a.opening.is || a.lost.any() {
+	if a.opening.is || a.anyLost() {
 		journals = sorted(a.coming)
 	}
 	return reports, journals
@@ -510,7 +518,7 @@ func (a *Agent) lookup(q asker) {
 	case !known:
 		a.appoint(d, q)
 	case !a.live[t.master] || t.placing == q.proc:
-		l := a.dir.loosen(d)
+		l := a.loosen(d)
 		l.asking = append(l.asking, q)
 	case t.master == q.proc && !t.held:
 		// It has given the tree up, or never heard that it got it. In both cases
@@ -628,7 +636,7 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 		a.opening.installed[d] = &proto.Msg{Root: m.Root, Assign: m.Assign}
 		return
 	}
-	t := a.dir.loosen(d)
+	t := a.loosen(d)
 	var former proto.ProcID
 	var before uint64
 	switch {

@@ -9,19 +9,22 @@ import (
 
 // directory is who masters which tree. Most trees have a living master, and nothing is
 // under way with them: they are settled, and stand in a table that has no pointers. The
-// others are loose.
+// others are loose. When a master dies its trees become loose a few at a time.
 type directory struct {
 	loose   map[proto.Digest]*tree
 	parts   [partCount]part
 	masters []landlord // by the numbers in the table; the first is nobody
 	numbers map[proto.ProcID]uint32
 	vacant  []uint32 // numbers of masters without a settled tree
+	// orphaned counts the settled trees of dead masters.
+	orphaned int
 }
 
 // landlord is the master of settled trees.
 type landlord struct {
 	proc  proto.ProcID
 	trees int
+	dead  bool
 }
 
 // partCount is in how many parts the table is, so that none takes long to grow.
@@ -145,14 +148,19 @@ func (y *directory) settle(d proto.Digest, master proto.ProcID, assign uint64, h
 		y.masters = append(y.masters, landlord{})
 	}
 	y.numbers[master] = n
-	y.masters[n] = landlord{master, y.masters[n].trees + 1}
+	y.masters[n].proc = master
+	y.masters[n].trees++
 	*s = settled{d, assign, n, held}
 }
 
 func (y *directory) leaves(number uint32) {
 	l := &y.masters[number]
+	if l.dead {
+		y.orphaned--
+	}
 	if l.trees--; l.trees == 0 {
 		delete(y.numbers, l.proc)
+		*l = landlord{}
 		y.vacant = append(y.vacant, number)
 	}
 }
@@ -196,21 +204,20 @@ func (y *directory) unsettle(d proto.Digest) {
 	}
 }
 
-// loosenAll makes all trees of a master loose.
-func (y *directory) loosenAll(master proto.ProcID) {
-	n, any := y.numbers[master]
-	if !any {
-		return
+// died says that a master is dead: its settled trees are lost.
+func (y *directory) died(master proto.ProcID) {
+	if n, any := y.numbers[master]; any && !y.masters[n].dead {
+		y.masters[n].dead = true
+		y.orphaned += y.masters[n].trees
 	}
-	for i := range y.parts {
-		var its []proto.Digest
-		for j := range y.parts[i].slots {
-			if s := &y.parts[i].slots[j]; s.master == n {
-				its = append(its, s.digest)
-			}
-		}
-		for _, d := range its {
-			y.loosen(d)
+}
+
+// orphans are the settled trees of dead masters in one part.
+func (y *directory) orphans(part int) (out []proto.Digest) {
+	for i := range y.parts[part].slots {
+		if s := &y.parts[part].slots[i]; y.masters[s.master].dead {
+			out = append(out, s.digest)
 		}
 	}
+	return out
 }

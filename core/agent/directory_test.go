@@ -43,13 +43,19 @@ func TestDirectoryIsAMap(t *testing.T) {
 					t.Fatalf("seed %d, step %d: a tree is not to be found", seed, step)
 				}
 			case 5:
+				// The trees of a dead master become loose one after the other.
 				if r.IntN(50) == 0 {
 					p := proto.ProcID(1 + r.IntN(5))
-					y.loosenAll(p)
-					for d, x := range want {
-						if x.master == p && y.loose[d] == nil {
-							t.Fatalf("seed %d, step %d: a tree of %d is still settled", seed, step, p)
+					y.died(p)
+					for part := range y.parts {
+						for _, d := range y.orphans(part) {
+							if want[d].master != p || y.loosen(d) == nil {
+								t.Fatalf("seed %d, step %d: a tree of %d is one of the dead's", seed, step, want[d].master)
+							}
 						}
+					}
+					if _, any := y.numbers[p]; any || y.orphaned != 0 {
+						t.Fatalf("seed %d, step %d: %d trees of the dead are left", seed, step, y.orphaned)
 					}
 				}
 			}

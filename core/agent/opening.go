@@ -103,6 +103,7 @@ func (a *Agent) open() bool {
 			a.lost.add(a.dir.add(d))
 		}
 	}
+	a.lost.sort()
 	for _, d := range inOrder(o.installed) {
 		t, _ := a.dir.of(d)
 		if m := o.installed[d]; t.assign == m.Assign && a.live[t.master] {
@@ -122,7 +123,7 @@ func (a *Agent) open() bool {
 			}
 		}
 	}
-	if !a.lost.any() {
+	if !a.anyLost() {
 		a.forgetDead()
 	}
 	return true

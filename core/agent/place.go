@@ -13,16 +13,52 @@ var Step = 1024
 // lost is the trees without a living master that have yet to be placed.
 type lost struct {
 	trees []*tree
+	part  int     // of the directory: where to look for the next settled ones
 	left  *estate // what the dead have left; nil before the first tree is placed
 	due   bool    // the next step is under way
 }
+
+// lookParts is in how many parts of the directory one step looks.
+const lookParts = 16
 
 func (q *lost) any() bool { return len(q.trees) > 0 }
 
 func (q *lost) add(t *tree) {
 	if !t.lost {
-		t.lost, q.left = true, nil
+		t.lost = true
 		q.trees = append(q.trees, t)
+	}
+}
+
+// sort puts them in an order that does not depend on a map's.
+func (q *lost) sort() {
+	slices.SortFunc(q.trees, func(x, y *tree) int { return slices.Compare(x.digest[:], y.digest[:]) })
+}
+
+// anyLost reports whether trees without a living master have yet to be placed.
+func (a *Agent) anyLost() bool { return a.lost.any() || a.dir.orphaned > 0 }
+
+// loosen is a tree to be changed; nil if there is none. Whoever asks for a tree of a dead
+// master has it placed before those that nobody asks for.
+func (a *Agent) loosen(d proto.Digest) *tree {
+	if t := a.dir.loose[d]; t != nil {
+		return t
+	}
+	t := a.dir.loosen(d)
+	if t != nil && !a.live[t.master] {
+		a.lost.add(t)
+	}
+	return t
+}
+
+// gather makes some settled trees of dead masters loose.
+func (a *Agent) gather() {
+	q := &a.lost
+	for n := 0; n < lookParts && !q.any() && a.dir.orphaned > 0; n++ {
+		for _, d := range a.dir.orphans(q.part) {
+			a.loosen(d)
+		}
+		q.part = (q.part + 1) % partCount
 	}
 }
 
@@ -42,11 +78,12 @@ func (a *Agent) advance() {
 
 // complete reports whether all is known that is needed to place the lost trees.
 func (a *Agent) complete() bool {
-	if len(a.awaited) > 0 || !a.open() || !a.lost.any() {
+	if len(a.awaited) > 0 || !a.open() || !a.anyLost() {
 		return false
 	}
 	for d := range a.coming {
-		if slices.ContainsFunc(a.lost.trees, func(t *tree) bool { return t.master == d }) {
+		_, settled := a.dir.numbers[d]
+		if settled || slices.ContainsFunc(a.lost.trees, func(t *tree) bool { return t.master == d }) {
 			return false
 		}
 	}
@@ -58,10 +95,12 @@ func (a *Agent) complete() bool {
 func (a *Agent) step() {
 	q := &a.lost
 	if q.left == nil {
-		slices.SortFunc(q.trees, func(x, y *tree) int { return slices.Compare(x.digest[:], y.digest[:]) })
 		q.left = newEstate(a)
 	}
-	for n := 0; n < Step && q.any(); n++ {
+	for n := 0; n < Step; n++ {
+		if a.gather(); !q.any() {
+			break
+		}
 		t := q.trees[0]
 		q.trees = q.trees[1:]
 		t.lost = false
@@ -71,7 +110,7 @@ func (a *Agent) step() {
 			a.placeTree(t, q.left)
 		}
 	}
-	if q.any() {
+	if a.anyLost() {
 		q.due = true
 		a.world.Later(a.later)
 		return
