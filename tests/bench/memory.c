@@ -105,10 +105,10 @@ static double strewn(const char *kind, long n, int mode)
 
 static int as_json;
 
-static void tell(const char *name, double value, const char *unit, double baseline, double goal)
+static void tell(const char *name, const char *what, double value, const char *unit, double baseline, double goal)
 {
 	if (as_json) {
-		printf("{\"name\":\"%s\",\"value\":%.1f,\"unit\":\"%s\"", name, value, unit);
+		printf("{\"name\":\"%s\",\"what\":\"%s\",\"value\":%.1f,\"unit\":\"%s\"", name, what, value, unit);
 		if (baseline > 0)
 			printf(",\"baseline\":%.1f,\"ratio\":%.3f", baseline, value / baseline);
 		else
@@ -118,7 +118,7 @@ static void tell(const char *name, double value, const char *unit, double baseli
 		else
 			printf(",\"goal\":null}\n");
 	} else {
-		printf("  %-60s %8.1f %s", name, value, unit);
+		printf("  %-60s %8.1f %s", what, value, unit);
 		if (baseline > 0)
 			printf("  (%.2f x %.1f)", value / baseline, baseline);
 		printf("\n");
@@ -155,14 +155,14 @@ int main(int argc, char **argv)
 		lock(&id[i], "r", i, DLM_PRMODE);
 	begin = (now_ns() - begin) / n;
 	after = resident();
-	tell("resident memory for a lock and its resource", (after - before) / n, "bytes", 0, 350);
-	tell("lock+unlock of another resource among them", pair(), "ns", empty, 1.5);
-	tell("lock+unlock of any of them, instead of one of 1000", strewn("r", n, DLM_PRMODE), "ns", few, 0);
-	tell("resident memory after that", (resident() - before) / n, "bytes", 0, 350);
-	tell("first lock of a resource", begin, "ns", 0, 0);
+	tell("memory-lock", "resident memory for a lock and its resource", (after - before) / n, "bytes", 0, 350);
+	tell("memory-pair", "lock+unlock of another resource among them", pair(), "ns", empty, 1.5);
+	tell("memory-strewn", "lock+unlock of any of them, instead of one of 1000", strewn("r", n, DLM_PRMODE), "ns", few, 0);
+	tell("memory-after", "resident memory after that", (resident() - before) / n, "bytes", 0, 350);
+	tell("memory-first", "first lock of a resource", begin, "ns", 0, 0);
 	begin = now_ns();
 	for (long i = 0; i < n; i++)
 		granted(dlm_unlock(&id[i], NULL, 0), "unlock");
-	tell("unlock of all", (now_ns() - begin) / n, "ns", 0, 0);
+	tell("memory-unlock", "unlock of all", (now_ns() - begin) / n, "ns", 0, 0);
 	return 0;
 }

@@ -232,9 +232,10 @@ static double median(double *v, int n)
 }
 
 /* One object for each figure. The baseline is the time per lock with fewest locks. */
-static void json(const char *what, long n, int tree, double value, const char *unit, double baseline, double goal)
+static void json(const char *name, const char *what, long n, int tree, double value, const char *unit, double baseline, double goal)
 {
-	printf("{\"name\":\"rebuild, %ld locks, %s: %s\",\"value\":%.3f,\"unit\":\"%s\"", n, tree ? "one tree" : "a tree each", what, value, unit);
+	printf("{\"name\":\"rebuild-%s-%s%ld\",\"what\":\"%s, %ld locks, %s\",\"value\":%.3f,\"unit\":\"%s\"", name,
+	       tree ? "tree-" : "", n, what, n, tree ? "one tree" : "a tree each", value, unit);
 	if (baseline > 0)
 		printf(",\"baseline\":%.3f,\"ratio\":%.3f", baseline, value / baseline);
 	else
@@ -260,10 +261,10 @@ static void measure(long n, int tree, int runs, int as_json, double *base)
 	l = median(lookup, runs);
 	each = a * 1e3 / n;
 	if (as_json) {
-		json("until the first", n, tree, f, "ms", 0, n == 100000 ? 500 : 0);
-		json("until all", n, tree, a, "ms", 0, n == 100000 ? 1500 : 0);
-		json("for each lock", n, tree, each, "us", *base, 0);
-		json("longest lookup of another root", n, tree, l, "ms", 0, 0);
+		json("first", "death of the master until the first lock is granted", n, tree, f, "ms", 0, n == 100000 ? 500 : 0);
+		json("all", "death of the master until all are", n, tree, a, "ms", 0, n == 100000 ? 1500 : 0);
+		json("each", "for each lock, against the same with the fewest", n, tree, each, "us", *base, 0);
+		json("others", "longest lookup of another root meanwhile", n, tree, l, "ms", 0, 0);
 	} else {
 		printf("  %8ld locks, %-12s first %8.1f ms   all %8.1f ms   %6.2f us for each   others waited %6.1f ms at most\n",
 		       n, tree ? "one tree" : "a tree each", f, a, each, l);
