@@ -89,7 +89,7 @@ func (k *Look) Next(out *proto.Sight) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if out.Cut = out.Cut || k.cut; k.cut && k.q.What&proto.SeeCounts == 0 {
-		s.seen.root = nil
+		s.seen.root, s.seen.on = nil, false
 		k.shard = shardCount // it has all that it wants
 		return true
 	}
