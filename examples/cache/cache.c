@@ -33,10 +33,14 @@ static void need(int good, const char *what)
 	}
 }
 
-/* Convert the lock; whatever is no success ends the program. */
+/*
+ * Convert the lock; whatever is no success ends the program. Upward in line behind others
+ * (DLM_QUECVT): readers that come and go all the time keep no writer waiting for ever.
+ */
 static dlm_status_t convert(dlm_lkmode_t mode, dlm_valb_t *v)
 {
-	dlm_status_t st = dlm_cvt(&lock, mode, v, v ? DLM_VALB : 0, 0, 0, 0, 0);
+	dlm_flags_t flags = (v ? DLM_VALB : 0) | (mode != DLM_NLMODE ? DLM_QUECVT : 0);
+	dlm_status_t st = dlm_cvt(&lock, mode, v, flags, 0, 0, 0, 0);
 	if (st != DLM_SUCCESS && st != DLM_SUCCVALNOTVALID) {
 		dlm_perror("cache", st); /* GODLM_LOST for example */
 		exit(1);

@@ -26,6 +26,7 @@
 #define LKF_EXPEDITE DLM_EXPEDITE
 #define LKF_CONVERT 0x80000000u
 
+#define ECANCEL 0x10001
 #define EUNLOCK 0x10002
 #define DLM_SBF_VALNOTVALID 2
 
@@ -46,8 +47,8 @@ static inline int lksb_result(struct lksb *l, dlm_status_t st)
 	case DLM_SYNCVALNOTVALID: l->sb_status = 0; break;
 	case DLM_NOTQUEUED: l->sb_status = EAGAIN; break;
 	case DLM_DEADLOCK: l->sb_status = EDEADLK; break;
-	case DLM_ABORT:
-	case DLM_CANCEL: l->sb_status = EUNLOCK; break;
+	case DLM_CANCEL: l->sb_status = ECANCEL; break;
+	case DLM_ABORT: l->sb_status = EUNLOCK; break;
 	case DLM_INSFMEM:
 	case DLM_NOLOCKID: l->sb_status = ENOMEM; break;
 	default: l->sb_status = EINVAL; /* also GODLM_LOST: the lock is gone */
@@ -66,7 +67,10 @@ static inline int lock_wait(dlm_nsp_t nsp, dlm_lkmode_t mode, struct lksb *l, un
 
 static inline int unlock_wait(struct lksb *l, unsigned flags)
 {
-	return lksb_result(l, dlm_unlock(&l->sb_lkid, &l->sb_lvb, flags));
+	if (lksb_result(l, dlm_unlock(&l->sb_lkid, &l->sb_lvb, flags)) != 0)
+		return -1;
+	l->sb_status = EUNLOCK; /* that is how it says that the lock is gone */
+	return 0;
 }
 
 #endif

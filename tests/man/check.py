@@ -110,6 +110,12 @@ for name in functions:
 for page in pages:
     check_page(page, functions)
     check_format(page)
+overview = {"godlm.1": man.glob("man1/*"), "dlm.7": man.glob("man7/*")}  # pages that must name all others of their kind
+for name, others in overview.items():
+    text = plain((man / f"man{name[-1]}" / name).read_text()).replace("\\-", "-")
+    for page in others:
+        if page.name != name and not re.search(rf"{re.escape(page.stem)} ?\({page.suffix[1:]}\)", text):
+            complain(name, f"does not name {page.name}")
 for e in errors:
     print(e)
 formatters = [f for f in ("mandoc", "groff") if shutil.which(f)]
