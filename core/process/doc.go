@@ -14,6 +14,9 @@
 // and the tree alike, is guarded by the mutex of one shard, chosen by hash. A
 // lock's handle names its shard, so finding a lock needs no other mutex.
 //
+// What is not used for long and by nobody else sleeps in a small record (asleep.go); only
+// what goes through all roots or locks has to know that.
+//
 // The package starts no goroutine and knows no clock, file or socket: World and
 // Journal hand these in.
 package process
