@@ -216,10 +216,17 @@ func (r *root) inDoubt() bool {
 // transitLost is for a directory that knows nothing, so that nobody can tell whether a
 // move that was under way came to its end.
 func (r *root) transitLost(view uint64) {
-	switch {
-	case r.where == moving, r.where == installing && r.arriving:
+	if r.where == moving || r.where == installing && r.arriving {
 		r.strand()
-	case r.where == remote && (r.heir != 0 || !r.sure):
+		return
+	}
+	r.stillLost(view)
+}
+
+// stillLost is for each further view of such a directory, which begins its questions
+// anew: who may be concerned reports once more.
+func (r *root) stillLost(view uint64) {
+	if r.where == remote && (r.heir != 0 || !r.sure) && r.shard.p.alive(r.master) && !r.inDoubt() { // else it does so anyway
 		r.report(view)
 	}
 }

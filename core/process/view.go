@@ -232,11 +232,14 @@ func (p *Process) view(m *proto.Msg) {
 		}
 		for r := s.order.head; r != nil; {
 			next := r.next
-			if anew {
+			switch {
+			case anew:
 				if lost {
 					r.transitLost(view)
 				}
 				r.introduce(view)
+			case lost:
+				r.stillLost(view)
 			}
 			r.afterView(view)
 			r = next
