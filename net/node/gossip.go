@@ -64,7 +64,7 @@ func (r *role) tryGossip() {
 		r.rumour.g = g
 	default:
 		if !r.rumour.warned {
-			n.log.Warn("no gossip yet; other hosts are suspected by silence only", "error", err)
+			n.log.Warn("no gossip yet; other hosts are suspected by silence only", "error", err, "do", "it is tried again; see who has the port (ss -lpnu)")
 		}
 		r.rumour.warned = true
 		n.clock.after(gossipAgain, r.tryGossip)

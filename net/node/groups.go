@@ -56,7 +56,7 @@ func (w *groupWorld) Note(records []*proto.Msg) error {
 	defer w.n.holdForks()() // the file may be written anew
 	err := w.noted.Note(records)
 	if err != nil {
-		w.n.log.Error("note the state of a group lock container; its members wait until there is room", "error", err)
+		w.n.log.Error("note the state of a group lock container; its members wait until there is room", "error", err, "do", "make room in the runtime directory")
 	}
 	return err
 }

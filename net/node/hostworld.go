@@ -232,7 +232,7 @@ func (w *hostWorld) Keep(k *proto.Kept) error {
 	defer w.n.holdForks()() // the file may be written anew
 	err := w.kept.Keep(k)
 	if err != nil {
-		w.n.log.Error("note a persistent resource", "error", err)
+		w.n.log.Error("note a persistent resource", "error", err, "do", "make room in the runtime directory")
 	}
 	return err
 }
@@ -250,7 +250,7 @@ func (w *hostWorld) Doubt(domain proto.Digest, invalid bool) error {
 	defer w.n.holdForks()() // the file may be written anew
 	err := w.kept.Doubt(domain, invalid)
 	if err != nil {
-		w.n.log.Error("note the state of a recovery domain", "error", err)
+		w.n.log.Error("note the state of a recovery domain", "error", err, "do", "make room in the runtime directory")
 	}
 	return err
 }

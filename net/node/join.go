@@ -179,7 +179,7 @@ func (n *Node) lose(why string, reason error) {
 		n.endJoin(fmt.Errorf("join %s: %w: %s", n.dir.Path(), reason, why))
 		return
 	}
-	n.log.Error("declared dead; all locks are lost", "reason", why)
+	n.log.Error("declared dead; all locks are lost", "reason", why, "do", "stop what needs the locks; others may have them. The program can be started again")
 	n.proc.Lost()
 	n.cfg.Sink.Lost()
 	go n.leaveAll() // not in a handler, whose end it waits for

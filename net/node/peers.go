@@ -359,7 +359,7 @@ type toOwner struct {
 
 func (t *peers) accept(cred *unix.Ucred) link.Handler {
 	if err := trusted(cred); err != nil {
-		t.n.log.Warn("connection refused", "error", err)
+		t.n.log.Warn("connection refused", "error", err, "do", "programs that share locks run as one user")
 		return nil
 	}
 	return &toOwner{t: t}

@@ -99,7 +99,7 @@ func (n *Node) becomeAgent() error {
 	}
 	if err != nil {
 		// It is known to itself only; without others it may go on.
-		n.log.Error("open the agent's socket", "dir", n.dir.Path(), "error", err)
+		n.log.Error("open the agent's socket", "dir", n.dir.Path(), "error", err, "do", "nobody can join until that works: look at the directory, its room and its permissions")
 	}
 	r.mu.Lock()
 	var others []proto.ProcID
@@ -345,7 +345,7 @@ func (r *role) openNotes(birth uint32) bool {
 	n := r.n
 	var err error
 	if r.noted, err = n.dir.OpenGroups(fmt.Sprintf("%s/%d", bootID(), birth), n.openFD, n.closeFD); err != nil {
-		n.log.Error("containers of group locks", "error", err)
+		n.log.Error("containers of group locks", "error", err, "do", "nobody can join until that works: make room, or see what the error says")
 		n.endJoin(err)
 	}
 	return err == nil
@@ -525,7 +525,7 @@ func (r *role) isDead(m *member) bool {
 	s, err := r.n.dir.Look(m.name)
 	if err != nil {
 		if !m.missing {
-			r.n.log.Error("cannot tell whether a process lives", "proc", m.id, "error", err)
+			r.n.log.Error("cannot tell whether a process lives", "proc", m.id, "error", err, "do", "its locks stay until that is known; see godlm doctor")
 			m.missing = true
 		}
 		return false
@@ -606,7 +606,7 @@ func (h *fromMember) reject(c *link.Conn, err error) {
 	if errors.Is(err, errUnlocked) {
 		h.r.n.log.Debug("process refused", "pid", h.pid, "error", err) // it has most likely died
 	} else {
-		h.r.n.log.Warn("process refused", "pid", h.pid, "error", err)
+		h.r.n.log.Warn("process refused", "pid", h.pid, "error", err, "do", "give all programs of a host the same version and configuration")
 	}
 	h.rejected = true
 	c.Send(&proto.Msg{Kind: proto.KReject, Text: err.Error()})

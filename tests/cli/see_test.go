@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Modes, flags and statuses of <sys/dlm.h> that the players use.
@@ -234,6 +236,41 @@ func TestExplain(t *testing.T) {
 	c.want(0, "cvt 0 %d %d 0 0", modeNL, flagInvalid)
 	if r := p.see(0, "explain", "cache").Resources[0]; r.Valid || r.Cause.Kind != "invalidated" || r.Cause.Who.Pid != c.pid() {
 		t.Fatalf("%+v", r)
+	}
+}
+
+// Watching shows again and again, until a signal ends it in good order.
+func TestWatch(t *testing.T) {
+	p := newPlace(t)
+	a, b := p.player(), p.player()
+	a.want(0, "lock 0 %d 0 0 0 jobs", modeEX)
+	c := exec.Command(godlm, "waiters", "--watch", "--every", "100ms")
+	c.Env = p.env
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop := time.AfterFunc(30*time.Second, func() { _ = c.Process.Kill() })
+	defer stop.Stop()
+	begun := false
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if !begun && strings.Contains(lines.Text(), "nobody waits") {
+			begun = true
+			b.begin("lock 0 %d 0 0 0 jobs", modePR)
+		}
+		if strings.Contains(lines.Text(), fmt.Sprintf("pid %d (player) waits ", b.pid())) {
+			p.signal(c, syscall.SIGINT)
+			break
+		}
+	}
+	for lines.Scan() { // to the end
+	}
+	if err := c.Wait(); err != nil || !begun {
+		t.Fatalf("it ends with %v", err)
 	}
 }
 
