@@ -204,23 +204,24 @@ func answer(c *C.struct_godlm_call, r *process.Result) {
 	}
 }
 
-// flush sends a request. Who does not wait for the answer may act on something
-// else next, which must not overtake it.
-func flush(n *node.Node, async bool) {
-	if async {
-		n.FlushAll()
-	} else {
-		n.Flush()
-	}
-}
+// unanswered counts asynchronous requests.
+var unanswered atomic.Int64
 
 // submit sends a request. Unless it is apart, which means asynchronous or to a container,
-// the caller is about to wait for its answer and nothing else.
-func submit(n *node.Node, st dlm.Status, token C.uint64_t, apart bool) {
-	if st == dlm.Pending && !apart {
-		C.godlm_expect(token)
+// the caller is about to wait for its answer and nothing else. Who does not wait may act
+// on something else next, which must not overtake it.
+func submit(n *node.Node, st dlm.Status, token C.uint64_t, apart, async bool) {
+	switch {
+	case async && st == dlm.Pending && unanswered.Add(1) > 1:
+		n.FlushNear()
+	case apart:
+		n.FlushAll()
+	default:
+		if st == dlm.Pending {
+			C.godlm_expect(token)
+		}
+		n.Flush()
 	}
-	flush(n, apart)
 }
 
 // callers implements link.Callers in wait.c.
@@ -253,7 +254,7 @@ func godlmgo_lock(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Lock(&q, &r)
-	submit(n, r.Status, c.token, q.Async || q.Flags&dlm.GroupLock != 0 || q.Parent&proto.GroupBit != 0)
+	submit(n, r.Status, c.token, q.Async || q.Flags&dlm.GroupLock != 0 || q.Parent&proto.GroupBit != 0, q.Async)
 	c.lock = C.uint64_t(r.Lock)
 	answer(c, &r)
 	if q.Async {
@@ -278,7 +279,7 @@ func godlmgo_convert(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Convert(&q, &r)
-	submit(n, r.Status, c.token, q.Async || q.Lock&proto.GroupBit != 0)
+	submit(n, r.Status, c.token, q.Async || q.Lock&proto.GroupBit != 0, q.Async)
 	answer(c, &r)
 	if q.Async {
 		timers.started(n, q.Lock, q.Token, r.Status)
@@ -324,7 +325,7 @@ func godlmgo_unlock(c *C.struct_godlm_call) {
 	}
 	var r process.Result
 	n.Process().Unlock(&q, &r)
-	submit(n, r.Status, c.token, false)
+	submit(n, r.Status, c.token, false, false)
 	answer(c, &r)
 }
 

@@ -46,6 +46,7 @@ func (sink) Complete(c *process.Completion) {
 		C.godlm_complete(C.uint64_t(c.Token), C.int32_t(c.Status), read, v, nil, C.uint64_t(c.Number), C.uint64_t(c.Lock))
 		return
 	}
+	unanswered.Add(-1)
 	timers.done(c.Token)
 	if !c.Read {
 		v = nil

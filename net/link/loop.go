@@ -65,6 +65,7 @@ type Loop struct {
 		spare []*Conn
 	}
 	pending atomic.Bool // dirty.conns is not empty
+	far     afar
 
 	crowd crowd // of strangers
 
@@ -300,14 +301,22 @@ func (l *Loop) markDirty(c *Conn) {
 }
 
 // Pending reports whether Flush has something to do.
-func (l *Loop) Pending() bool { return l.first.Load() != nil || l.pending.Load() }
+func (l *Loop) Pending() bool { return l.near() || l.far.some.Load() }
+
+func (l *Loop) near() bool { return l.first.Load() != nil || l.pending.Load() }
 
 // Flush writes what was sent since the last Flush. No mutex that a handler or a
 // sender takes may be held.
 func (l *Loop) Flush() {
-	for l.Pending() {
+	l.each((*Conn).flush)
+	l.flushFar()
+}
+
+// each visits the connections that have something to write, and forgets them.
+func (l *Loop) each(do func(*Conn)) {
+	for l.near() {
 		if c := l.first.Swap(nil); c != nil {
-			c.flush()
+			do(c)
 		}
 		if !l.pending.Load() {
 			continue
@@ -319,7 +328,7 @@ func (l *Loop) Flush() {
 		l.pending.Store(false)
 		l.dirty.Unlock()
 		for i, c := range conns {
-			c.flush()
+			do(c)
 			conns[i] = nil
 		}
 		l.dirty.Lock()
@@ -348,6 +357,7 @@ func (l *Loop) Close() {
 		l.cfg.Log.Error("end the reader", "error", err)
 	}
 	l.wg.Wait()
+	l.far.running.Wait()
 	for _, s := range all {
 		switch s := s.(type) {
 		case *Conn:

@@ -344,7 +344,9 @@ func (n *Node) Handle(events []unix.EpollEvent) {
 
 // Flush sends what calls of core have queued. It never waits. No mutex of core
 // may be held, and it must not be called from a Sink.
-func (n *Node) Flush() {
+func (n *Node) Flush() { n.flush(n.loop.Flush) }
+
+func (n *Node) flush(write func()) {
 	if n.closed.Load() || !n.local.some() && !n.peers.some.Load() && !n.loop.Pending() && !n.groupsDue.Load() {
 		return
 	}
@@ -352,14 +354,21 @@ func (n *Node) Flush() {
 	defer n.flushing.RUnlock()
 	n.pump()
 	n.peers.dial()
-	n.loop.Flush()
+	write()
 }
 
 // FlushAll is Flush, but what another thread has taken upon itself to write is
 // written too when it returns. After an asynchronous request: what the caller
 // does next must not overtake it.
-func (n *Node) FlushAll() {
-	n.Flush()
+func (n *Node) FlushAll() { n.flushAll(n.loop.Flush) }
+
+// FlushNear is FlushAll, but what is for other hosts is written soon after: there nothing
+// keeps requests of several processes in order. It is for the second and further of many
+// asynchronous requests.
+func (n *Node) FlushNear() { n.flushAll(n.loop.FlushNear) }
+
+func (n *Node) flushAll(write func()) {
+	n.flush(write)
 	n.flushing.Lock() // when whoever was in Flush is out
 	defer n.flushing.Unlock()
 }

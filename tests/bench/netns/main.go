@@ -54,6 +54,7 @@ func measure(l *lab.Lab, cpu int) {
 	probe := filepath.Join(l.Root(), "build/bench/probe")
 	address := fmt.Sprintf("%s:%d", l.Hosts[0].Addr(), port+cpu)
 	server := exec.Command(probe, "serve", "0", address)
+	server.Stderr = os.Stderr
 	out, err := server.StdoutPipe()
 	if err == nil {
 		_, err = l.Hosts[0].Start(server)
@@ -66,7 +67,7 @@ func measure(l *lab.Lab, cpu int) {
 	}
 	where := [...]string{"two hosts, one CPU", "two hosts, two CPUs"}[cpu]
 	user := exec.Command(probe, "--runs", strconv.Itoa(*runs), "use", strconv.Itoa(cpu), address, "hosts", where, goal)
-	user.Stdout = os.Stdout
+	user.Stdout, user.Stderr = os.Stdout, os.Stderr
 	wait, err := l.Hosts[1].Start(user)
 	if err == nil {
 		err = wait()
