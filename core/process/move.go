@@ -216,11 +216,15 @@ func (r *root) inDoubt() bool {
 // transitLost is for a directory that knows nothing, so that nobody can tell whether a
 // move that was under way came to its end.
 func (r *root) transitLost(view uint64) {
-	if r.where == moving || r.where == installing && r.arriving {
+	switch {
+	case r.where == moving:
+		r.tellOwners(0, 0) // who asks for nothing more would not learn that its locks are elsewhere
 		r.strand()
-		return
+	case r.where == installing && r.arriving:
+		r.strand()
+	default:
+		r.stillLost(view)
 	}
-	r.stillLost(view)
 }
 
 // stillLost is for each further view of such a directory, which begins its questions
