@@ -50,7 +50,9 @@ rm -rf --one-file-system "$root"
 
 # stage SECONDS COMMAND...: runs it with mounts and processes of its own.
 stage() {
-	timeout -s KILL "$1" setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc -- "${@:2}" &
+	# Each of the three ends with the one before it.
+	setpriv --pdeathsig KILL timeout -s KILL "$1" setpriv --pdeathsig KILL \
+		unshare --mount --pid --fork --kill-child --mount-proc -- "${@:2}" &
 	child=$!
 	local rc=0
 	wait "$child" || rc=$?
