@@ -162,7 +162,7 @@ func (p *Process) Delivered(id proto.LockID) {
 func (p *Process) fromMaster(from proto.ProcID, m *proto.Msg) {
 	switch m.Kind {
 	case proto.KNotMaster:
-		p.notMaster(m)
+		p.notMaster(from, m)
 		return
 	case proto.KHeir:
 		p.heir(from, m)

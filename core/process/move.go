@@ -183,6 +183,7 @@ func (r *root) movedTo(master proto.ProcID, assign uint64) {
 
 // strand gives up a tree in transit: nobody is known to master it.
 func (r *root) strand() {
+	r.tellOwners(0, 0) // who waits for an answer would not hear of the next master
 	r.abandonTree()
 	r.where, r.heir, r.arriving = orphan, 0, false
 	if r.ownCount == 0 {

@@ -134,7 +134,7 @@ func (r *root) refuseHeld(givenUp bool) {
 }
 
 // notMaster: the process that was thought to be master is not, or no longer.
-func (p *Process) notMaster(m *proto.Msg) {
+func (p *Process) notMaster(from proto.ProcID, m *proto.Msg) {
 	s := p.shardOf(&m.Root)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +147,7 @@ func (p *Process) notMaster(m *proto.Msg) {
 		r.becomeRemote(m.Proc, m.Number)
 		return
 	}
-	if r.where != remote || r.assign != m.Assign {
+	if r.where != remote || r.master != from || m.Assign < r.assign {
 		return
 	}
 	r.where = unknown
