@@ -217,15 +217,11 @@ func (r *root) inDoubt() bool {
 // transitLost is for a directory that knows nothing, so that nobody can tell whether a
 // move that was under way came to its end.
 func (r *root) transitLost(view uint64) {
-	switch {
-	case r.where == moving:
-		r.tellOwners(0, 0) // who asks for nothing more would not learn that its locks are elsewhere
+	if r.where == moving || r.where == installing && r.arriving {
 		r.strand()
-	case r.where == installing && r.arriving:
-		r.strand()
-	default:
-		r.stillLost(view)
+		return
 	}
+	r.stillLost(view)
 }
 
 // stillLost is for each further view of such a directory, which begins its questions
