@@ -116,10 +116,10 @@ class ExampleTest(unittest.TestCase):
     def run_command(self, *command):
         return subprocess.run([str(c) for c in command], env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
 
-    def waiters(self, name):
-        """How many requests wait for a name."""
+    def waiters(self, name, seconds=0):
+        """How many requests wait for a name, and have for so long."""
         out = self.run_command("godlm", "waiters", "--json").stdout
-        return sum(w["path"] == [name] for w in json.loads(out)["waiters"]) if out else 0
+        return sum(w["path"] == [name] and w["age_seconds"] >= seconds for w in json.loads(out)["waiters"]) if out else 0
 
     def until_waiting(self, name, number):
         until(lambda: self.waiters(name) == number, f"{number} wait for {name}")

@@ -2,7 +2,7 @@
 
 import unittest
 
-from support import BUILD, ExampleTest
+from support import BUILD, ExampleTest, until
 
 
 class Watch(ExampleTest):
@@ -38,6 +38,16 @@ class Watch(ExampleTest):
         c.expect("a has died")
         c.kill()
         b.expect("c has died")
+
+    def test_no_deadlock(self):
+        """Who watch each other are a circle, which nobody is to end."""
+        self.environment["GODLM_DEADLOCK_WAIT_MS"] = "1"
+        a, b = self.program("a"), self.program("b")
+        self.watch(a, "b")
+        self.watch(b, "a")
+        until(lambda: self.waiters("a", 0.3) and self.waiters("b", 0.3), "both have waited long enough to be looked at")
+        self.assertEqual(b.end(), 0)
+        a.expect("b has left")
 
     def test_second_life(self):
         a, b = self.program("a"), self.program("b")
