@@ -142,8 +142,8 @@ func (r *role) Note(level host.Level, text string) {
 		r.s.fail("the agent of %s: %s", r.m, text)
 	}
 	r.s.note("   the agent of %s: %s", r.m, text)
-	if strings.Contains(text, " is removed (epoch ") {
-		r.s.shake() // of its dead, too, nobody reads what they have left
+	if strings.Contains(text, " is removed (epoch ") || strings.Contains(text, " has left (epoch ") {
+		r.s.shake() // of its dead, too, nobody reads what they have left; and it may have had the directory
 	}
 }
 
