@@ -636,53 +636,50 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 		a.opening.installed[d] = &proto.Msg{Root: m.Root, Assign: m.Assign}
 		return
 	}
+	if len(a.recovery.kept[d]) == 0 {
+		a.holds(p, &m.Root, m.Assign)
+		return
+	}
+	// What the tree has of persistent resources must be agreed on before anybody gets a
+	// lock of them: they may have been asked for just before. Until then it is on its way.
+	root, assign := m.Root, m.Assign
+	a.world.Agree(func() { a.holds(p, &root, assign) })
+}
+
+// holds makes the process that has a tree installed its master.
+func (a *Agent) holds(p proto.ProcID, root *proto.Root, assign uint64) {
+	d := root.Digest()
 	t := a.loosen(d)
 	var former proto.ProcID
 	var before uint64
 	switch {
-	case t != nil && t.placing == p && t.next == m.Assign:
+	case t != nil && t.placing == p && t.next == assign:
 		former, before = t.master, t.assign
-		if a.world.Put(Entry{d, p, m.Assign}) != nil {
+		if a.world.Put(Entry{d, p, assign}) != nil {
 			// Else the entry exists, so that it is replaced in place and needs no room.
 			if t.master == 0 {
 				a.noRoom(t)
 			}
 			return
 		}
-		t.master, t.assign, t.placing = p, m.Assign, 0
+		t.master, t.assign, t.placing = p, assign, 0
 		t.refused = nil
 		a.retire(d)
-	case t != nil && t.master == p && t.assign == m.Assign:
+	case t != nil && t.master == p && t.assign == assign:
 		// A predecessor of this agent got as far as naming it.
 	default:
 		// Others died meanwhile, and the tree has gone another way.
 		a.settle(t)
-		a.send(p, proto.Msg{Kind: proto.KDiscard, Root: m.Root, Assign: m.Assign})
+		a.send(p, proto.Msg{Kind: proto.KDiscard, Root: *root, Assign: assign})
 		return
 	}
 	t.held = true
 	defer a.serveDomains()
-	a.activate(t, m)
+	a.send(p, proto.Msg{Kind: proto.KActivate, Root: *root, Assign: assign})
 	a.handedOver(t, former, before)
 	a.serve(t)
 	a.settle(t)
 	a.forgetDead()
-}
-
-// activate lets a new master serve. What it has of persistent resources must be agreed on
-// before anybody gets a lock of them: they may have been asked for just before.
-func (a *Agent) activate(t *tree, m *proto.Msg) {
-	p, d := t.master, t.digest
-	msg := proto.Msg{Kind: proto.KActivate, Root: m.Root, Assign: m.Assign}
-	if len(a.recovery.kept[d]) == 0 {
-		a.send(p, msg)
-		return
-	}
-	a.world.Agree(func() {
-		if now, known := a.dir.of(d); known && now.master == p && now.assign == msg.Assign {
-			a.send(p, msg)
-		}
-	})
 }
 
 func sorted(set map[proto.ProcID]bool) []proto.ProcID {
