@@ -4,12 +4,13 @@ Not by __del__: it may run at any moment, where a call that waits for another pr
 KeyboardInterrupt. Here the collector calls SimpleQueue.put() and nothing else.
 """
 
+import _thread
 import os
 import queue
 import threading
 import warnings
 import weakref
-from typing import Any, Optional
+from typing import Any
 
 from . import _notify, _workers
 from ._library import Lkid, lib
@@ -26,18 +27,19 @@ class Memo(weakref.ref):  # type: ignore[type-arg]  # not subscriptable in the o
 
 _queue: "queue.SimpleQueue[Any]" = queue.SimpleQueue()
 _memos: "set[Memo]" = set()
-_thread: Optional[threading.Thread] = None
+_started = False
 
 
 def remember(lock: object, lkid: Lkid, number: int, text: str) -> Memo:
     """The lock is held: when it is forgotten, unlock lkid."""
-    global _thread
+    global _started
     memo = Memo(lock, _queue.put)
     memo.lkid, memo.number, memo.text = lkid, number, text
     _memos.add(memo)
-    if _thread is None:
-        _thread = threading.Thread(target=_work, name="godlm-forgotten", daemon=True)
-        _thread.start()
+    if not _started:
+        # In one step: an interrupt within Thread.start() leaves a thread that ends at once.
+        _thread.start_new_thread(_work, ())
+        _started = True
     return memo
 
 
@@ -65,8 +67,8 @@ def _work() -> None:
 
 
 def _after_fork() -> None:
-    global _queue, _thread
-    _queue, _thread = queue.SimpleQueue(), None
+    global _queue, _started
+    _queue, _started = queue.SimpleQueue(), False
     _memos.clear()
 
 

@@ -3,6 +3,7 @@
 They are daemons, so that a process that another one keeps waiting can still end.
 """
 
+import _thread
 import os
 import queue
 import threading
@@ -24,8 +25,8 @@ def submit(job: "Callable[[], object]") -> None:
         if _idle > 0:
             _idle -= 1
         elif _threads < _MOST:
+            _thread.start_new_thread(_work, ())  # in one step, whatever interrupts
             _threads += 1
-            threading.Thread(target=_work, name=f"godlm-{_threads}", daemon=True).start()
 
 
 def _work() -> None:
