@@ -281,6 +281,11 @@ func (s *sim) checkImage(r *role, im *proto.Image) {
 		if r.h.Coordinates() && uint32(im.Assign>>32) == r.h.State().Seat {
 			s.checkImageOfHosts(r, im)
 		}
+		for i := range im.Resources {
+			if g := s.byDigest[im.Resources[i].Digest]; g != nil {
+				g.sure = g.sure[:0] // its master may serve it and move it in one step, unseen
+			}
+		}
 		return
 	}
 	for i := range im.Resources {
