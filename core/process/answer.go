@@ -180,6 +180,13 @@ func (p *Process) fromMaster(from proto.ProcID, m *proto.Msg) {
 	s := p.shardOfLock(m.Lock)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if l := s.peek(m.Lock); l != nil && !l.root.putOff(from, m) {
+		s.answered(from, m)
+	}
+}
+
+// answered takes a master's answer about an own lock.
+func (s *shard) answered(from proto.ProcID, m *proto.Msg) {
 	l := s.peek(m.Lock)
 	if l == nil || !l.root.trusts(from, m.Assign) {
 		return

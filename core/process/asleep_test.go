@@ -43,6 +43,7 @@ var sleeping = map[string]map[string]int{
 		"sighted": lost,
 
 		"heir":     same,
+		"doubted":  same,
 		"use":      lost, // nobody else does any more
 		"sure":     lost, // of another master
 		"arriving": lost, // while it is installed

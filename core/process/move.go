@@ -166,7 +166,7 @@ func (r *root) stays(assign uint64) {
 			t.Res.Remind(t) // the heir, with the tree installed, did not listen
 		}
 	})
-	r.resume()
+	r.resume(0)
 }
 
 // movedTo: another process is the tree's master now.
@@ -207,27 +207,49 @@ func (r *root) tellOwners(master proto.ProcID, assign uint64) {
 	})
 }
 
-// inDoubt reports whether the process may have missed who masters the tree now: its
-// locks are reported then, though the master that it knows lives.
-func (r *root) inDoubt() bool {
-	return r.where == remote && r.heir != 0 && !r.shard.p.alive(r.heir) ||
-		r.where == moving && !r.shard.p.alive(r.heir)
+// doubted is what has come from a master of whom it is not known whether it still is one.
+// It must not change what was reported; if the tree has another master by now it is void.
+type doubted struct {
+	op      uint64 // the last operation that was put to the master
+	answers []proto.Msg
 }
 
-// transitLost is for a directory that knows nothing, so that nobody can tell whether a
-// move that was under way came to its end.
-func (r *root) transitLost(view uint64) {
-	if r.where == moving || r.where == installing && r.arriving {
+// doubt is for a view in which an heir is dead, or of a directory that knows nothing: its
+// process may have missed who masters the tree now. So it reports its locks, puts off
+// what the master sends, and asks.
+func (r *root) doubt(lost bool) {
+	switch {
+	case lost && (r.where == moving || r.where == installing && r.arriving):
 		r.strand()
-		return
+	case r.where == remote && r.ownCount > 0 && (r.heir != 0 && !r.shard.p.alive(r.heir) || lost && (r.heir != 0 || !r.sure)):
+		r.where, r.doubted = orphan, &doubted{op: r.ops}
 	}
-	r.stillLost(view)
 }
 
-// stillLost is for each further view of such a directory, which begins its questions
-// anew: who may be concerned reports once more.
-func (r *root) stillLost(view uint64) {
-	if r.where == remote && (r.heir != 0 || !r.sure) && r.shard.p.alive(r.master) && !r.inDoubt() { // else it does so anyway
-		r.report(view)
+// putOff keeps a message of the doubted master for later.
+func (r *root) putOff(from proto.ProcID, m *proto.Msg) bool {
+	if r.doubted == nil || r.where != orphan || r.master != from || r.assign != m.Assign {
+		return false
+	}
+	r.doubted.answers = append(r.doubted.answers, *m)
+	return true
+}
+
+// trustAgain: the master is the one that it was.
+func (r *root) trustAgain(d *doubted) {
+	s := r.shard
+	r.where, r.doubted = remote, nil
+	if !s.p.alive(r.heir) {
+		r.heir = 0
+	}
+	for i := range d.answers {
+		if m := &d.answers[i]; m.Kind == proto.KHeir {
+			r.heirOf(r.master, m)
+		} else {
+			s.answered(r.master, m)
+		}
+	}
+	if r.where == remote {
+		r.resume(d.op)
 	}
 }

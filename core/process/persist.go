@@ -44,7 +44,7 @@ func (r *root) kept(m *proto.Msg) {
 			r.Unkept(k.Path)
 		}
 	}
-	r.resume()
+	r.resume(0)
 	r.noKeep = proto.Digest{}
 	if r.where == local || r.where == keeping {
 		r.tree.Unkeep(k.Path) // who asked for it may be gone

@@ -55,6 +55,7 @@ type root struct {
 	noKeep   proto.Digest // the agent could not note this one
 	use      *usage       // of a tree mastered here that others use
 	heir     proto.ProcID // the tree may have gone there; 0: no
+	doubted  *doubted     // while it is not known whether the master still is
 	sure     bool         // the master has spoken under this assignment
 	arriving bool         // installing: the tree comes from its living master
 	deadline int64        // moving: when to ask for it back
@@ -195,14 +196,18 @@ func (r *root) becomeLocal(assign uint64) {
 	s := r.shard
 	r.where, r.master, r.assign, r.heir = local, s.p.me, assign, 0
 	r.tree = tree.New(&r.key, assign, s.p.me, r, s.p.journal)
-	r.resume()
+	r.resume(0)
 }
 
 // becomeRemote notes the master and repeats to it what it has not answered.
 func (r *root) becomeRemote(master proto.ProcID, assign uint64) {
+	if d := r.doubted; d != nil && r.where == orphan && r.master == master && r.assign == assign {
+		r.trustAgain(d)
+		return
+	}
 	r.abandonTree()
 	r.where, r.master, r.assign, r.heir, r.sure = remote, master, assign, 0, false
-	r.resume()
+	r.resume(0)
 }
 
 // abandonTree gives up a tree that was installed, whole or in part, but never
@@ -214,13 +219,13 @@ func (r *root) abandonTree() {
 	for l := r.own.head; l != nil; l = l.next {
 		l.Lock = tree.Lock{ID: l.ID, Owner: l.Owner, Party: l.Party}
 	}
-	r.tree, r.foreign, r.use = nil, foreign{}, nil
+	r.tree, r.foreign, r.use, r.doubted = nil, foreign{}, nil, nil
 }
 
 // resume carries out every unanswered own request, in the order in which they
 // were made, on the master that is now known, and what others have sent
-// meanwhile, as it came.
-func (r *root) resume() {
+// meanwhile, as it came. Requests up to the operation number after have been put to it.
+func (r *root) resume(after uint64) {
 	type step struct {
 		op uint64
 		id proto.LockID
@@ -237,13 +242,13 @@ func (r *root) resume() {
 	}
 	var steps []step
 	for l := r.own.head; l != nil; l = l.next {
-		if l.ask.kind != proto.PendingNothing {
+		if l.ask.kind != proto.PendingNothing && l.ask.op > after {
 			steps = append(steps, step{l.ask.op, l.ID})
 		}
-		if l.cancel.active {
+		if l.cancel.active && l.cancel.op > after {
 			steps = append(steps, step{l.cancel.op, l.ID})
 		}
-		if l.unlock.active {
+		if l.unlock.active && l.unlock.op > after {
 			steps = append(steps, step{l.unlock.op, l.ID})
 		}
 	}
@@ -251,7 +256,7 @@ func (r *root) resume() {
 	if r.shard.p.guest {
 		r.shard.p.resumed = append(r.shard.p.resumed, r.key)
 	}
-	carried := false
+	carried := after > 0 // then the master knows this process
 	for _, st := range steps {
 		// An earlier step may have ended the lock or answered the request.
 		l := r.shard.lookup(st.id)

@@ -142,6 +142,9 @@ func (p *Process) notMaster(from proto.ProcID, m *proto.Msg) {
 	if r == nil || r.where != remote && r.where != orphan {
 		return
 	}
+	if r.master == from && m.Assign >= r.assign {
+		r.doubted = nil // it is not master, and what was put to it has to be repeated
+	}
 	if m.Number > r.assign && m.Proc != p.me && p.alive(m.Proc) {
 		r.asked = lookupNone
 		r.becomeRemote(m.Proc, m.Number)
@@ -166,7 +169,9 @@ func (p *Process) heir(from proto.ProcID, m *proto.Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.find(&m.Root); r != nil {
-		r.heirOf(from, m)
+		if !r.putOff(from, m) {
+			r.heirOf(from, m)
+		}
 	}
 }
 
@@ -232,14 +237,9 @@ func (p *Process) view(m *proto.Msg) {
 		}
 		for r := s.order.head; r != nil; {
 			next := r.next
-			switch {
-			case anew:
-				if lost {
-					r.transitLost(view)
-				}
+			r.doubt(lost)
+			if anew {
 				r.introduce(view)
-			case lost:
-				r.stillLost(view)
 			}
 			r.afterView(view)
 			r = next
@@ -298,7 +298,7 @@ func (r *root) afterView(view uint64) {
 			}
 			return
 		}
-	case r.inDoubt():
+	case r.where == moving && !s.p.alive(r.heir):
 		r.report(view)
 		return
 	case r.where != orphan && r.where != installing:
@@ -406,7 +406,7 @@ func (r *root) activate() {
 	r.asked = lookupNone
 	r.dropDead()
 	r.tree.Activate()
-	r.resume()
+	r.resume(0)
 	if r.where != local {
 		return // it was idle, and somebody else asked for it
 	}
