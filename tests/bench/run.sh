@@ -8,7 +8,7 @@ trap 'rm -rf "$dir"' EXIT
 export GODLM_DIR=$dir
 go build -o build/bench/netns ./tests/bench/netns
 programs=(--program tests/bench/allocations.sh --program "build/bench/netns")
-for name in first memory rebuild; do # programs in C that print figures with --json
+for name in first memory rebuild moving; do # programs in C that print figures with --json
 	[ -f tests/bench/$name.c ] || continue
 	${CC:-gcc} -O2 -Wall -Wextra -Iinclude -o build/bench/$name tests/bench/$name.c -Lbuild -lgodlm -lpthread -Wl,-rpath,"$PWD/build"
 	if grep -q -e --json tests/bench/$name.c; then
