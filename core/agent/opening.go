@@ -53,6 +53,10 @@ func (o *opening) hold(from proto.ProcID, m *proto.Msg) bool {
 		if m.Number == 0 { // it was noted before
 			return false
 		}
+	case proto.KDomain:
+		if m.Hint == 0 { // it tells what the agent before knew, on which earlier requests rest
+			return false
+		}
 	}
 	c := *m
 	c.Path = slices.Clone(m.Path)
