@@ -60,6 +60,17 @@ func (s *sim) checkImageOfHosts(r *role, im *proto.Image) {
 	}
 }
 
+// leaving looks at the blocks of a tree that its master lets go of: it may have changed
+// them in the same step, and does not serve it any more.
+func (s *sim) leaving(im *proto.Image) {
+	for i := range im.Resources {
+		ir := &im.Resources[i]
+		if g := s.byDigest[ir.Digest]; g != nil {
+			g.sure = append(g.sure[:0], s.stateOf(g, &ir.Block))
+		}
+	}
+}
+
 // survivors tells whether a live process holds what keeps others from writing, or may hold
 // it, and whether one that may write has asked for something.
 func (r *reg) survivors() (protected, perhaps, writing bool) {

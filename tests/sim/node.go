@@ -168,6 +168,9 @@ func (n *node) SendAgent(m *proto.Msg) {
 	if n.link == nil || !n.link.welcomed {
 		return
 	}
+	if m.Kind == proto.KMove {
+		n.s.leaving(m.Image)
+	}
 	n.link.up.msgs = append(n.link.up.msgs, n.s.copyOf(m))
 }
 
