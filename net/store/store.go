@@ -50,7 +50,9 @@ const (
 	recordHead = 8
 	// maxRecord bounds a payload, in bytes.
 	maxRecord = 64 << 20
-	maxName   = 64
+	// maxWaste is how many bytes beyond twice what counts a file may have.
+	maxWaste = 16 << 20
+	maxName  = 64
 )
 
 // Types of records.
@@ -84,6 +86,7 @@ type Store struct {
 	id    Identity
 	fresh bool
 	size  int64 // of whole records
+	least int64 // size when the file was written anew
 	state *raftpb.HardState
 	err   error // of a write that failed: nothing is promised any more
 }
@@ -190,7 +193,7 @@ func (s *Store) replace(records []byte) error {
 		return errors.Join(err, f.Close())
 	}
 	old := s.f
-	s.f, s.size = f, int64(len(b))
+	s.f, s.size, s.least = f, int64(len(b)), int64(len(b))
 	s.note(f)
 	if old != nil {
 		return s.shut(old)
@@ -388,7 +391,12 @@ func (s *Store) save(state *raftpb.HardState, entries []*raftpb.Entry, snap *raf
 	}
 	if state != nil {
 		s.state = state
-		return s.SetHardState(state)
+		if err := s.SetHardState(state); err != nil {
+			return err
+		}
+	}
+	if s.size > 2*s.least+maxWaste {
+		return s.rewrite() // votes, and entries that others have replaced
 	}
 	return nil
 }
@@ -406,8 +414,7 @@ func (s *Store) Compact(index uint64, conf *raftpb.ConfState, data []byte, slack
 }
 
 func (s *Store) compact(index uint64, conf *raftpb.ConfState, data []byte, slack uint64) error {
-	snap, err := s.CreateSnapshot(index, conf, data)
-	if err != nil {
+	if _, err := s.CreateSnapshot(index, conf, data); err != nil {
 		return err
 	}
 	if index > slack {
@@ -415,16 +422,27 @@ func (s *Store) compact(index uint64, conf *raftpb.ConfState, data []byte, slack
 			return err
 		}
 	}
-	// In the file the entries before the snapshot are gone: it says all that they do.
-	b, err := record(nil, typeSnapshot, snap)
+	return s.rewrite()
+}
+
+// rewrite writes the file anew with what counts. The entries before the snapshot are gone
+// there: it says all that they do.
+func (s *Store) rewrite() error {
+	snap, err := s.Snapshot()
 	if err != nil {
 		return err
+	}
+	var b []byte
+	if !raft.IsEmptySnap(snap) {
+		if b, err = record(b, typeSnapshot, snap); err != nil {
+			return err
+		}
 	}
 	last, err := s.LastIndex()
 	if err != nil {
 		return err
 	}
-	if last > index {
+	if index := snap.GetMetadata().GetIndex(); last > index {
 		entries, err := s.Entries(index+1, last+1, 1<<62)
 		if err != nil {
 			return err

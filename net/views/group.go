@@ -64,6 +64,8 @@ type Group struct {
 	snapped uint64
 	every   uint64 // entries between two snapshots, and how many before are kept
 	slack   uint64
+	kept    int    // bytes of entries applied since the last snapshot
+	reads   int    // confirmations under way at this leader
 	waiting []read // confirmed, but for entries to apply
 	working bool
 	err     error
@@ -160,6 +162,9 @@ func (g *Group) Propose(data []byte) error {
 		if g.Leader() == 0 {
 			return ErrNoLeader
 		}
+		if err := g.room(1); err != nil {
+			return err
+		}
 		return g.node.Propose(data)
 	})
 }
@@ -170,6 +175,9 @@ func (g *Group) Confirm(token uint64) error {
 	return g.do(func() error {
 		if g.Leader() == 0 {
 			return ErrNoLeader
+		}
+		if err := g.asks(); err != nil {
+			return err
 		}
 		g.node.ReadIndex(binary.BigEndian.AppendUint64(nil, token))
 		return nil
@@ -191,6 +199,9 @@ func (g *Group) Change(add, promote, remove []uint64) error {
 		if g.Leader() == 0 {
 			return ErrNoLeader
 		}
+		if err := g.room(1); err != nil {
+			return err
+		}
 		return g.node.ProposeConfChange(cc)
 	})
 }
@@ -203,12 +214,9 @@ func (g *Group) Transfer(to uint64) error {
 
 // Receive takes a message of another voter, which the connection vouches for.
 func (g *Group) Receive(from uint64, data []byte) error {
-	m := &raftpb.Message{}
-	if len(data) > 2*maxMessage {
-		return fmt.Errorf("message of %d bytes", len(data))
-	}
-	if err := proto.Unmarshal(data, m); err != nil {
-		return fmt.Errorf("message: %w", err)
+	m, err := parse(data)
+	if err != nil {
+		return err
 	}
 	// Followers pass on what is for the leader.
 	passed := m.GetType() == raftpb.MsgProp || m.GetType() == raftpb.MsgReadIndex
@@ -216,7 +224,10 @@ func (g *Group) Receive(from uint64, data []byte) error {
 		return fmt.Errorf("message of %x to %x, type %s, comes from %x", m.GetFrom(), m.GetTo(), m.GetType(), from)
 	}
 	return g.do(func() error {
-		err := g.node.Step(m)
+		err := g.sane(m)
+		if err == nil {
+			err = g.node.Step(m)
+		}
 		if errors.Is(err, raft.ErrStepPeerNotFound) || errors.Is(err, raft.ErrProposalDropped) {
 			return nil // of one that is out, or that asks at a bad moment
 		}
@@ -226,8 +237,8 @@ func (g *Group) Receive(from uint64, data []byte) error {
 
 // Addressee is whom a message is for; 0 if it is none.
 func Addressee(data []byte) uint64 {
-	m := &raftpb.Message{}
-	if len(data) > 2*maxMessage || proto.Unmarshal(data, m) != nil {
+	m, err := parse(data)
+	if err != nil {
 		return 0
 	}
 	return m.GetTo()
@@ -280,11 +291,7 @@ func (g *Group) work() {
 				return
 			}
 		}
-		for _, r := range rd.ReadStates {
-			if len(r.RequestCtx) == 8 {
-				g.waiting = append(g.waiting, read{r.Index, binary.BigEndian.Uint64(r.RequestCtx)})
-			}
-		}
+		g.answered(&rd)
 		g.node.Advance(rd)
 		for _, m := range rd.Messages {
 			if m.GetType() == raftpb.MsgSnap {
@@ -300,13 +307,50 @@ func (g *Group) work() {
 			g.host.Confirmed(r.token)
 			return true
 		})
-		if g.applied >= g.snapped+g.every {
-			if g.err = g.store.Compact(g.applied, g.conf, g.host.Snapshot(), g.slack); g.err != nil {
+		if g.applied >= g.snapped+g.every || g.kept > maxKept {
+			if g.err = g.compact(); g.err != nil {
 				return
 			}
-			g.snapped = g.applied
 		}
 	}
+}
+
+// answered takes confirmations: those of others are on their way then.
+func (g *Group) answered(rd *raft.Ready) {
+	if g.Leader() != g.id {
+		g.reads = 0 // a leader that is none any more answers nobody
+	}
+	for _, r := range rd.ReadStates {
+		g.reads = max(0, g.reads-1)
+		if len(r.RequestCtx) == readBytes {
+			g.waiting = append(g.waiting, read{r.Index, binary.BigEndian.Uint64(r.RequestCtx)})
+		}
+	}
+	for _, m := range rd.Messages {
+		if m.GetType() == raftpb.MsgReadIndexResp {
+			g.reads = max(0, g.reads-1)
+		}
+	}
+	if n := len(g.waiting) - maxReads; n > 0 {
+		g.waiting = slices.Delete(g.waiting, 0, n) // their entries do not come
+	}
+}
+
+// compact makes a snapshot, and forgets entries before it.
+func (g *Group) compact() error {
+	slack, bytes := uint64(0), 0
+	first, err := g.store.FirstIndex()
+	for i := g.applied; err == nil && i >= first && slack < g.slack && bytes < maxKept; i-- {
+		var e []*raftpb.Entry
+		if e, err = g.store.Entries(i, i+1, 1); err == nil {
+			slack, bytes = slack+1, bytes+len(e[0].GetData())
+		}
+	}
+	if err == nil {
+		err = g.store.Compact(g.applied, g.conf, g.host.Snapshot(), slack)
+	}
+	g.snapped, g.kept = g.applied, 0
+	return err
 }
 
 // post sends a message. A snapshot is made anew: the last one may be from before its
@@ -344,7 +388,7 @@ func (g *Group) keep(rd *raft.Ready) error {
 	}
 	if snap != nil {
 		g.applied, g.conf = snap.GetMetadata().GetIndex(), snap.GetMetadata().GetConfState()
-		g.snapped = g.applied
+		g.snapped, g.kept = g.applied, 0
 		g.host.Restore(g.applied, snap.GetData())
 	}
 	return nil
@@ -352,23 +396,17 @@ func (g *Group) keep(rd *raft.Ready) error {
 
 func (g *Group) apply(e *raftpb.Entry) error {
 	g.applied = e.GetIndex()
-	switch e.GetType() {
-	case raftpb.EntryConfChange:
-		cc := &raftpb.ConfChange{}
-		if err := proto.Unmarshal(e.GetData(), cc); err != nil {
-			return err
-		}
-		g.conf = g.node.ApplyConfChange(cc)
-	case raftpb.EntryConfChangeV2:
-		cc := &raftpb.ConfChangeV2{}
-		if err := proto.Unmarshal(e.GetData(), cc); err != nil {
-			return err
-		}
-		g.conf = g.node.ApplyConfChange(cc)
-	default:
+	g.kept += len(e.GetData())
+	cc, err := changeOf(e)
+	switch {
+	case err != nil:
+		return err
+	case cc == nil:
 		if len(e.GetData()) > 0 {
 			g.host.Apply(e.GetIndex(), e.GetData())
 		}
+	case g.possible(cc) == nil:
+		g.conf = g.node.ApplyConfChange(cc)
 	}
 	return nil
 }

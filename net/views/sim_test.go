@@ -11,9 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"go.etcd.io/raft/v3/raftpb"
-	pb "google.golang.org/protobuf/proto"
-
 	"github.com/godlm/godlm/net/store"
 )
 
@@ -539,25 +536,4 @@ func TestLeaderCutOff(t *testing.T) {
 			t.Errorf("%x follows %x", h.id, h.g.Leader())
 		}
 	}
-}
-
-// Whatever a peer says, it ends nothing but what it says.
-func FuzzReceive(f *testing.F) {
-	f.Add([]byte{8, 1})
-	for kind := range raftpb.MessageType_name {
-		m := &raftpb.Message{Type: raftpb.MessageType(kind).Enum(), To: pb.Uint64(1), From: pb.Uint64(2), Term: pb.Uint64(3), LogTerm: pb.Uint64(1), Index: pb.Uint64(1), Commit: pb.Uint64(1),
-			Entries: []*raftpb.Entry{{Term: pb.Uint64(2), Index: pb.Uint64(2), Data: []byte("x")}}}
-		if b, err := pb.Marshal(m); err == nil {
-			f.Add(b)
-		}
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &sim{t: t, rng: rand.New(rand.NewPCG(1, 1)), cut: map[[2]uint64]bool{}, log: map[uint64]string{}}
-		h := &host{s: s, place: t.TempDir()}
-		s.openStore(h)
-		defer func() { _ = h.st.Close() }()
-		s.up(h, []uint64{h.id, 2, 3})
-		_ = h.g.Receive(2, b) // refused, or the voter stops: it must not panic
-		_ = h.g.Receive(3, b)
-	})
 }
