@@ -487,3 +487,30 @@ func TestAnythingSaid(t *testing.T) {
 		t.Error("the dice do not lead far")
 	}
 }
+
+// One agent that is told anything for long keeps no more than one that is told little.
+func TestAnythingSaidForLong(t *testing.T) {
+	const most = 8 << 20 // bytes; what a few hosts and processes take is far less
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for seed := range uint64(4) {
+		b := someBytes(rand.New(rand.NewPCG(seed, 9)), 1<<20)
+		before := heap()
+		w := newSomeWorld(b)
+		steps := 0
+		for ; len(w.dice.b) > 0; steps++ {
+			w.step()
+		}
+		kept := heap() - before
+		t.Logf("seed %d: %d steps, %d bytes are kept", seed, steps, kept)
+		if kept > most {
+			t.Errorf("seed %d: %d bytes are kept after %d steps", seed, kept, steps)
+		}
+		runtime.KeepAlive(w)
+		runtime.KeepAlive(b)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"testing"
 
 	"github.com/godlm/godlm/core/mode"
@@ -209,8 +210,18 @@ func FuzzParse(f *testing.F) {
 		f.Add(append([]byte{0x90 | arity[KReport], byte(KReport), 0, 0x93, 0, 0, 0xc4, 1, 'r'}, b...))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		// A lock in an image takes two bytes at least of a frame, and a few hundred of
+		// memory; its list is grown by copying.
+		const least, perByte = 64 << 10, 1000
 		var m, n Msg
-		if Parse(b, &m) != nil {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := Parse(b, &m)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > least+perByte*uint64(len(b)) {
+			t.Fatalf("%d bytes are allocated for a frame of %d", took, len(b))
+		}
+		if err != nil {
 			return
 		}
 		c := Append(nil, &m)

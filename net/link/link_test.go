@@ -502,8 +502,8 @@ func FuzzFrames(f *testing.F) {
 			t.Fatal(err)
 		}
 		l.Poll()
-		if !ended || len(c.in) > firstBuffer {
-			t.Fatalf("ended %v, buffer of %d bytes", ended, len(c.in))
+		if !ended || cap(c.in) > firstBuffer {
+			t.Fatalf("ended %v, buffer of %d bytes", ended, cap(c.in))
 		}
 	})
 }

@@ -261,6 +261,9 @@ func FuzzFeed(f *testing.F) {
 			if len(plain) != 0 || s.Ready() {
 				t.Fatalf("%d bytes of a stranger are taken", len(plain))
 			}
+			if cap(s.in) > 3*maxRecord {
+				t.Fatalf("%d bytes are kept", cap(s.in))
+			}
 			if err != nil {
 				return
 			}
