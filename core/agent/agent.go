@@ -12,7 +12,11 @@
 //
 // The order at the end is what makes a second death harmless: the new master has
 // written its own value journal before it says KInstalled; then the directory
-// names it; then the dead master's records are retired; then it may serve.
+// names it; then it may serve. From then on the dead master's records of the tree
+// are old: nothing is read in them while the journal of the master that the directory
+// names is there, and without it whatever is newer counts. They go with the file, once
+// no tree is without a master, or void when the tree ends before that: the next one of
+// its name starts anew.
 package agent
 
 import (
@@ -125,6 +129,7 @@ type Agent struct {
 	obits     obits
 	news      news
 	busy      bool      // some tree has no master; as World was told
+	homeless  *tree     // a tree without a living master, while it is one
 	msg       proto.Msg // scratch for messages to send
 }
 
@@ -429,12 +434,7 @@ func (a *Agent) forgetDead() {
 	if a.busy && a.anyLost() {
 		return
 	}
-	busy := a.opening.is || a.dir.orphaned > 0
-	for _, t := range a.dir.loose {
-		if busy = busy || !a.live[t.master]; busy {
-			break
-		}
-	}
+	busy := a.opening.is || a.dir.orphaned > 0 || a.anyHomeless()
 	if a.busy != busy {
 		a.busy = busy
 		a.world.Rebuilding(busy)
@@ -448,6 +448,22 @@ func (a *Agent) forgetDead() {
 			delete(a.dead, d)
 		}
 	}
+}
+
+// anyHomeless reports whether a loose tree has no living master. That which was found last
+// mostly is one still.
+func (a *Agent) anyHomeless() bool {
+	if t := a.homeless; t != nil && !a.live[t.master] && a.dir.loose[t.digest] == t {
+		return true
+	}
+	a.homeless = nil
+	for _, t := range a.dir.loose {
+		if !a.live[t.master] {
+			a.homeless = t
+			break
+		}
+	}
+	return a.homeless != nil
 }
 
 // Missing are the processes whose reports, and the dead ones whose journals, a rebuild
@@ -479,7 +495,7 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 		a.dropped(p, m)
 	case proto.KReport:
 		if m.View >= a.needed {
-			a.reports.put(m.Root.Digest(), p, m)
+			a.reported(p, m)
 		}
 	case proto.KReportEnd:
 		if m.View >= a.needed {
@@ -508,6 +524,27 @@ func (a *Agent) FromProcess(p proto.ProcID, m *proto.Msg) {
 	a.tellOpened()
 }
 
+// reported: a process says what it has of a tree without a master, and asks for the next
+// one. It is told when there is one. If nobody waits for the tree there, it can take its
+// time.
+func (a *Agent) reported(p proto.ProcID, m *proto.Msg) {
+	d := m.Root.Digest()
+	q := asker{p, m.Root, false, m.Number}
+	waits := slices.ContainsFunc(m.Locks, func(l proto.LockReport) bool { return l.Pending != proto.PendingNothing })
+	if s := a.dir.line(&d); !waits && !a.opening.is && s != nil && a.dir.masters[s.master].dead {
+		a.reports.put(d, p, m, q.number)
+		return
+	}
+	a.reports.put(d, p, m, 0)
+	switch {
+	case q.number == 0:
+	case a.opening.is:
+		a.opening.hold(p, &proto.Msg{Kind: proto.KLookup, Root: q.root, Number: q.number})
+	default:
+		a.lookup(q)
+	}
+}
+
 // lookup answers who masters a root, now or when it is known.
 func (a *Agent) lookup(q asker) {
 	d := q.root.Digest()
@@ -523,7 +560,7 @@ func (a *Agent) lookup(q asker) {
 	case t.master == q.proc && !t.held:
 		// It has given the tree up, or never heard that it got it. In both cases
 		// it starts anew, so that stamps go on (design §4).
-		a.forgetKept(d)
+		a.ended(d)
 		a.appoint(d, q)
 	default:
 		a.answer(q, t.master, t.assign)
@@ -595,10 +632,16 @@ func (a *Agent) dropped(p proto.ProcID, m *proto.Msg) {
 		l.refused[p] = true
 		a.reportAgain()
 	case t.master == p && t.assign == m.Assign:
-		a.forgetKept(d)
+		a.ended(d)
 		a.world.Delete(d)
 		a.dir.remove(d)
 	}
+}
+
+// ended: whoever asks for the tree gets a new one.
+func (a *Agent) ended(d proto.Digest) {
+	a.forgetKept(d)
+	a.retire(d)
 }
 
 // givenUp: a lookup brings the word of a master that it does not have the tree
@@ -610,7 +653,7 @@ func (a *Agent) givenUp(m *proto.Msg) {
 	}
 	d := m.Root.Digest()
 	if t, known := a.dir.of(d); known && t.assign == m.Assign && a.live[t.master] {
-		a.forgetKept(d)
+		a.ended(d)
 		a.world.Delete(d)
 		a.dir.remove(d)
 	}
@@ -664,7 +707,6 @@ func (a *Agent) holds(p proto.ProcID, root *proto.Root, assign uint64) {
 		}
 		t.master, t.assign, t.placing = p, assign, 0
 		t.refused = nil
-		a.retire(d)
 	case t != nil && t.master == p && t.assign == assign:
 		// A predecessor of this agent got as far as naming it.
 	default:

@@ -95,7 +95,8 @@ func (a *Agent) open() bool {
 		return false
 	}
 	o.is = false
-	for d := range a.reports.of {
+	for i := range a.reports.trees {
+		d := a.reports.trees[i].digest
 		if t, known := a.dir.of(d); !known {
 			a.lost.add(a.dir.add(d))
 		} else if !a.live[t.master] {

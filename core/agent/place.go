@@ -10,18 +10,31 @@ import (
 // Step is how many trees are placed before others have their turn. Tests make it small.
 var Step = 1024
 
-// lost is the trees without a living master that have yet to be placed.
+// lost is the trees without a living master that have yet to be placed: first those that
+// somebody waits for.
 type lost struct {
-	trees []*tree
-	part  int     // of the directory: where to look for the next settled ones
-	left  *estate // what the dead have left; nil before the first tree is placed
-	due   bool    // the next step is under way
+	trees    []*tree
+	gathered []*tree
+	part     int     // of the directory: where to look for the next settled ones
+	left     *estate // what the dead have left; nil before the first tree is placed
+	due      bool    // the next step is under way
 }
 
 // lookParts is in how many parts of the directory one step looks.
 const lookParts = 16
 
-func (q *lost) any() bool { return len(q.trees) > 0 }
+func (q *lost) any() bool { return len(q.trees)+len(q.gathered) > 0 }
+
+// next is the tree to be placed next; there is one.
+func (q *lost) next() (t *tree) {
+	from := &q.trees
+	if len(*from) == 0 {
+		from = &q.gathered
+	}
+	t, *from = (*from)[0], (*from)[1:]
+	t.lost = false
+	return t
+}
 
 func (q *lost) add(t *tree) {
 	if !t.lost {
@@ -56,17 +69,19 @@ func (a *Agent) gather() {
 	q := &a.lost
 	for n := 0; n < lookParts && !q.any() && a.dir.orphaned > 0; n++ {
 		for _, d := range a.dir.orphans(q.part) {
-			a.loosen(d)
+			t := a.dir.loosen(d)
+			t.lost = true
+			q.gathered = append(q.gathered, t)
 		}
 		q.part = (q.part + 1) % partCount
 	}
 }
 
 func (q *lost) forget() {
-	for _, t := range q.trees {
-		t.lost = false
+	for q.any() {
+		q.next()
 	}
-	q.trees, q.left = nil, nil
+	*q = lost{part: q.part, due: q.due}
 }
 
 // advance begins to place the lost trees once every needed report is here.
@@ -83,7 +98,8 @@ func (a *Agent) complete() bool {
 	}
 	for d := range a.coming {
 		_, settled := a.dir.numbers[d]
-		if settled || slices.ContainsFunc(a.lost.trees, func(t *tree) bool { return t.master == d }) {
+		its := func(t *tree) bool { return t.master == d }
+		if settled || slices.ContainsFunc(a.lost.trees, its) || slices.ContainsFunc(a.lost.gathered, its) {
 			return false
 		}
 	}
@@ -97,13 +113,15 @@ func (a *Agent) step() {
 	if q.left == nil {
 		q.left = newEstate(a)
 	}
+	hasty := len(q.trees) > 0
 	for n := 0; n < Step; n++ {
+		if hasty && len(q.trees) == 0 {
+			break // what somebody waits for need not wait for the rest
+		}
 		if a.gather(); !q.any() {
 			break
 		}
-		t := q.trees[0]
-		q.trees = q.trees[1:]
-		t.lost = false
+		t := q.next()
 		if a.live[t.master] {
 			a.settle(t) // it has said so
 		} else {
@@ -115,7 +133,7 @@ func (a *Agent) step() {
 		a.world.Later(a.later)
 		return
 	}
-	q.trees, q.left = nil, nil
+	q.forget()
 	a.reports.clear()
 	a.forgetDead()
 }
@@ -139,10 +157,13 @@ func (a *Agent) settle(t *tree) {
 // placeTree puts one tree together and sends it to its new master.
 func (a *Agent) placeTree(t *tree, left *estate) {
 	var im *proto.Image
-	root, reports := a.reports.take(t.digest, &left.locks, left.in.Reports[:0])
+	root, reports, asking := a.reports.take(t.digest, &left.locks, left.in.Reports[:0])
 	if len(reports) > 0 {
 		t.root = root
 	}
+	asking = slices.DeleteFunc(asking, func(q asker) bool { // who has asked once more since waits for that answer
+		return slices.ContainsFunc(t.asking, func(x asker) bool { return x.proc == q.proc && x.number > q.number })
+	})
 	kept := a.recovery.keptOf(t.digest)
 	if len(kept) > 0 {
 		t.root = kept[0].Root
@@ -166,10 +187,16 @@ func (a *Agent) placeTree(t *tree, left *estate) {
 		im = rebuild.Assemble(in)
 	}
 	if im == nil || len(im.Locks) == 0 {
+		t.asking = append(t.asking, asking...)
 		a.free(t)
 		return
 	}
 	to := a.roomiest(t, im)
+	for _, q := range asking {
+		if q.proc != to { // who gets it is told so
+			t.asking = append(t.asking, q)
+		}
+	}
 	if to == 0 {
 		return // it waits for the next process
 	}

@@ -168,6 +168,9 @@ func (a *Agent) heard(p proto.ProcID) {
 // serveDomains goes on with whatever can go on.
 func (a *Agent) serveDomains() {
 	r := &a.recovery
+	if len(r.domains) == 0 {
+		return
+	}
 	for _, digest := range inOrder(r.domains) {
 		d := r.domains[digest]
 		if d == nil {

@@ -2,89 +2,123 @@ package agent
 
 import (
 	"cmp"
+	"encoding/binary"
 	"slices"
 
+	"github.com/godlm/godlm/core/index"
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/core/rebuild"
 )
 
-// reports is what the survivors say of trees without a master. Nothing in it points
-// anywhere, since there may be as many as there are locks.
+// reports is what the survivors say of trees without a master. There may be as many as
+// there are locks: so they are kept as they travel, which is short, and nothing in them
+// points anywhere.
 type reports struct {
-	of    map[proto.Digest]int32 // in trees
-	trees []reportedTree
-	parts []report
-	locks [][]proto.LockReport // in pieces of reportChunk
-	used  int
+	of     index.Index // in trees, by their digests
+	trees  []reportedTree
+	parts  []report
+	pieces [][]byte // of roots' names, and of locks as proto.AppendReports writes them
 }
 
 // reportedTree has what was said of it chained.
 type reportedTree struct {
-	root  proto.Root
-	first int32 // in parts; -1: none
+	digest proto.Digest
+	space  proto.Namespace
+	name   place
+	first  int32 // in parts; -1: none
 }
 
-// report is what one process says of a tree: locks that follow on one another.
+// report is what one process says of a tree.
 type report struct {
-	proc    proto.ProcID
-	from, n int32
-	next    int32 // of the tree; -1: none
+	proc  proto.ProcID
+	asks  uint64 // number of its question who masters the tree; 0: none
+	locks place
+	next  int32 // of the tree; -1: none
 }
 
-const reportChunk = 512
+// place is where some bytes are in the pieces. There are none if n is 0.
+type place struct{ piece, at, n int32 }
 
-func (r *reports) clear() { *r = reports{of: map[proto.Digest]int32{}} }
+const reportPiece = 64 << 10
+
+func (r *reports) clear() { *r = reports{} }
+
+func (r *reports) bytes(p place) []byte { return r.pieces[p.piece][p.at : p.at+p.n] }
+
+// room is a piece with room for n bytes.
+func (r *reports) room(n int) (piece int32) {
+	if last := len(r.pieces) - 1; last >= 0 && cap(r.pieces[last])-len(r.pieces[last]) >= n {
+		return int32(last)
+	}
+	r.pieces = append(r.pieces, make([]byte, 0, max(reportPiece, n)))
+	return int32(len(r.pieces) - 1)
+}
+
+func digestHash(d *proto.Digest) uint32 { return binary.LittleEndian.Uint32(d[:]) }
+
+func (r *reports) find(d *proto.Digest) (n uint32, known bool) {
+	return r.of.Find(digestHash(d), func(n uint32) bool { return r.trees[n].digest == *d })
+}
+
+// root is the root of a tree that something was said of.
+func (r *reports) root(t *reportedTree) proto.Root {
+	return proto.Root{Space: t.space, Name: proto.MakeName(r.bytes(t.name))}
+}
 
 // put keeps what p says of a tree, in place of what it said before.
-func (r *reports) put(d proto.Digest, p proto.ProcID, m *proto.Msg) {
-	n, known := r.of[d]
+func (r *reports) put(d proto.Digest, p proto.ProcID, m *proto.Msg, asks uint64) {
+	n, known := r.find(&d)
 	if !known {
-		n = int32(len(r.trees))
-		r.trees = append(r.trees, reportedTree{m.Root, -1})
-		r.of[d] = n
+		n = uint32(len(r.trees))
+		name := m.Root.Name.Bytes()
+		k := r.room(len(name))
+		t := reportedTree{d, m.Root.Space, place{k, int32(len(r.pieces[k])), int32(len(name))}, -1}
+		r.pieces[k] = append(r.pieces[k], name...)
+		r.trees = append(r.trees, t)
+		r.of.Add(digestHash(&d), n)
 	}
 	t := &r.trees[n]
-	said := report{p, int32(r.used), int32(len(m.Locks)), t.first}
 	for i := t.first; i >= 0; i = r.parts[i].next {
 		if r.parts[i].proc == p {
-			r.parts[i].n = 0
+			r.parts[i].locks.n, r.parts[i].asks = 0, 0
 		}
 	}
-	for left := m.Locks; len(left) > 0; {
-		at := r.used % reportChunk
-		if r.used == len(r.locks)*reportChunk {
-			r.locks = append(r.locks, make([]proto.LockReport, reportChunk))
-		}
-		k := copy(r.locks[r.used/reportChunk][at:], left)
-		r.used += k
-		left = left[k:]
-	}
-	t.first = int32(len(r.parts))
-	r.parts = append(r.parts, said)
+	k := r.room(len(m.Locks) * proto.ReportMost)
+	at := len(r.pieces[k])
+	r.pieces[k] = proto.AppendReports(r.pieces[k], m.Locks)
+	r.parts = append(r.parts, report{p, asks, place{k, int32(at), int32(len(r.pieces[k]) - at)}, t.first})
+	t.first = int32(len(r.parts) - 1)
 }
 
-// take gives the root of a tree and the reports, in the order of the processes. Their
-// locks are in space, which is used again for the next tree.
-func (r *reports) take(d proto.Digest, space *[]proto.LockReport, out []rebuild.Report) (proto.Root, []rebuild.Report) {
-	n, known := r.of[d]
+// take gives the root of a tree, the reports, and who asks who masters it, in the order of
+// the processes. The locks are in space, which is used again for the next tree.
+func (r *reports) take(d proto.Digest, space *[]proto.LockReport, out []rebuild.Report) (root proto.Root, _ []rebuild.Report, asking []asker) {
+	n, known := r.find(&d)
 	if !known {
-		return proto.Root{}, out
+		return root, out, nil
 	}
+	t := &r.trees[n]
+	root = r.root(t)
 	*space = (*space)[:0]
-	for i := r.trees[n].first; i >= 0; i = r.parts[i].next {
+	for i := t.first; i >= 0; i = r.parts[i].next {
 		said := &r.parts[i]
-		if said.n == 0 {
+		if said.asks != 0 {
+			asking = append(asking, asker{said.proc, root, false, said.asks})
+		}
+		if said.locks.n == 0 {
 			continue
 		}
 		at := len(*space)
-		for from, left := int(said.from), int(said.n); left > 0; {
-			piece := r.locks[from/reportChunk][from%reportChunk:]
-			piece = piece[:min(len(piece), left)]
-			*space = append(*space, piece...)
-			from, left = from+len(piece), left-len(piece)
+		locks, err := proto.ParseReports(r.bytes(said.locks), *space)
+		if err != nil {
+			continue // no message could have brought it
 		}
-		out = append(out, rebuild.Report{Proc: said.proc, Locks: (*space)[at:]})
+		*space = locks
+		if len(locks) > at {
+			out = append(out, rebuild.Report{Proc: said.proc, Locks: locks[at:]})
+		}
 	}
 	slices.SortFunc(out, func(x, y rebuild.Report) int { return cmp.Compare(x.Proc, y.Proc) })
-	return r.trees[n].root, out
+	slices.SortFunc(asking, func(x, y asker) int { return cmp.Compare(x.proc, y.proc) })
+	return root, out, asking
 }

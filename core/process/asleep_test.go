@@ -40,6 +40,7 @@ var sleeping = map[string]map[string]int{
 		"keepOp":  lost, // no question is under way
 		"noKeep":  lost, // while a tree resumes
 		"used":    lost,
+		"hurried": lost, // of an orphan
 		"sighted": lost,
 
 		"heir":     same,

@@ -27,6 +27,7 @@ type Process struct {
 	lost       atomic.Bool
 	keeps      atomic.Bool // see KeepIdle
 	lookAround func()      // see LookAround
+	sendOff    func()      // see SendOff
 	hunt       hunt
 	domains    domains
 	group      member
@@ -187,6 +188,11 @@ func (p *Process) KeepIdle() { p.keeps.Store(true) }
 // they did before the caller heard of it goes before, and who masters a lock does not take
 // it again and again while others ask for it. It is set before p is used.
 func (p *Process) LookAround(f func()) { p.lookAround = f }
+
+// SendOff gives p a way to have written what it has sent so far. It is called, with no mutex
+// held, now and then while a view has p send much, so that the agent need not wait for the
+// end. It is set before p is used.
+func (p *Process) SendOff(f func()) { p.sendOff = f }
 
 // lookFirst reports whether that was done, which is to be done once for a request. s.mu is
 // held, but not meanwhile.

@@ -151,6 +151,7 @@ func (s *shard) begin(l *lock, res *Result) {
 		res.Status = dlm.Pending
 	default:
 		l.ask.made = s.p.world.Now()
+		r.hurry()
 		r.find(lookupToUse) // not while the tree is only pausing
 		res.Status = dlm.Pending
 		res.Stalled = r.where != unknown || l.granted != mode.None

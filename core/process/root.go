@@ -47,6 +47,7 @@ type root struct {
 	ownCount int
 	ops      uint64 // last operation number given
 	used     bool   // since somebody looked whether it may sleep
+	hurried  bool   // orphan: the agent knows that somebody waits for the tree
 	sighted  uint32 // the Look that has seen it asleep
 	queries  []*query
 	held     []heldMsg    // requests of others that came before the tree did
@@ -179,10 +180,24 @@ func (r *root) sendLookup() {
 	if r.asked == lookupOnly {
 		m.Flags = proto.LookupOnly
 	}
+	m.Number = r.nextLookup()
+	r.shard.p.world.SendAgent(m)
+}
+
+// nextLookup numbers a question.
+func (r *root) nextLookup() uint64 {
 	r.shard.lookups++
 	r.lookup = r.shard.lookups
-	m.Number = r.lookup
-	r.shard.p.world.SendAgent(m)
+	return r.lookup
+}
+
+// hurry tells the agent that somebody waits for a tree that is being put together again:
+// such trees come first.
+func (r *root) hurry() {
+	if r.where == orphan && r.asked == lookupToUse && !r.hurried {
+		r.hurried = true
+		r.sendLookup()
+	}
 }
 
 // nextOp numbers an operation.

@@ -106,6 +106,7 @@ func (r *root) carryUnlock(l *lock) {
 		}
 		s.freeLock(l)
 	default:
+		r.hurry()
 		r.find(lookupToUse)
 	}
 }

@@ -229,6 +229,7 @@ func (p *Process) view(m *proto.Msg) {
 	}
 	mem.Unlock()
 	view := m.View
+	said := 0
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
@@ -242,10 +243,17 @@ func (p *Process) view(m *proto.Msg) {
 				r.introduce(view)
 			}
 			r.afterView(view)
+			if r.where == orphan {
+				said++
+			}
 			r = next
 		}
 		s.directory = m.Number
 		s.mu.Unlock()
+		if said >= sendOffAfter && p.sendOff != nil {
+			p.sendOff()
+			said = 0
+		}
 	}
 	if anew {
 		p.Connected() // first, so that the end says that all is told
@@ -253,6 +261,9 @@ func (p *Process) view(m *proto.Msg) {
 	end := proto.Msg{Kind: proto.KReportEnd, View: view, Number: m.Number}
 	p.world.SendAgent(&end)
 }
+
+// sendOffAfter is after how many reports what was sent is written.
+const sendOffAfter = 256
 
 // introduce tells a directory that knows nothing what is mastered here.
 func (r *root) introduce(view uint64) {
@@ -299,25 +310,32 @@ func (r *root) afterView(view uint64) {
 			return
 		}
 	case r.where == moving && !s.p.alive(r.heir):
-		r.report(view)
+		r.report(view, 0)
 		return
 	case r.where != orphan && r.where != installing:
 		return
 	}
-	r.report(view)
-	r.lookAgain()
+	if r.ownCount == 0 || r.givenUp != 0 && r.givenUp >= r.assign {
+		r.report(view, 0)
+		r.lookAgain() // which relays what the master has said
+		return
+	}
+	r.asked, r.hurried = lookupToUse, false
+	r.report(view, r.nextLookup())
 }
 
-// report tells the agent all that this process knows of a tree without a master.
-func (r *root) report(view uint64) {
+// report tells the agent all that this process knows of a tree without a master. lookup, if
+// not 0, is the number of the question who masters it, which goes with that.
+func (r *root) report(view, lookup uint64) {
 	if r.ownCount == 0 {
 		return
 	}
 	m := r.shard.compose(proto.KReport)
-	m.View, m.Root = view, r.key
+	m.View, m.Root, m.Number = view, r.key, lookup
 	m.Locks = m.Locks[:0]
 	for l := r.own.head; l != nil; l = l.next {
 		m.Locks = append(m.Locks, l.report())
+		r.hurried = r.hurried || l.ask.kind != proto.PendingNothing || l.unlock.active
 	}
 	r.shard.p.world.SendAgent(m)
 }

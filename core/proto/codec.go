@@ -23,7 +23,7 @@ var (
 var arity = [256]uint8{
 	KRequest: 14, KConvert: 12, KUnlock: 7, KCancel: 6, KQuery: 6, KBlame: 7, KWaits: 4, KVictim: 6, KHeirKnown: 5,
 	KGranted: 9, KQueued: 5, KRefused: 5, KUnlocked: 4, KCancelled: 5, KBlocking: 5, KNotMaster: 6, KHeir: 4, KInfo: 13, KBlamed: 7, KWaiting: 5,
-	KHello: 4, KLookup: 5, KDrop: 3, KReport: 4, KReportEnd: 3, KInstalled: 4, KKeep: 5, KUnkeep: 3, KDomain: 5, KRoundDone: 4, KGroup: 2, KMastered: 4, KMove: 10, KStay: 3, KWhere: 2,
+	KHello: 4, KLookup: 5, KDrop: 3, KReport: 5, KReportEnd: 3, KInstalled: 4, KKeep: 5, KUnkeep: 3, KDomain: 5, KRoundDone: 4, KGroup: 2, KMastered: 4, KMove: 10, KStay: 3, KWhere: 2,
 	KWelcome: 4, KView: 9, KMaster: 5, KInstall: 8, KActivate: 3, KDiscard: 3, KMoved: 5, KKept: 7, KDomainDone: 4, KRound: 4, KReject: 2,
 	KGroupReply: 2, KGroupBlocking: 5, KGroupDiscard: 2, KPlace: 2,
 	KConnect:   4,

@@ -101,10 +101,8 @@ func appendCold(b []byte, m *Msg) []byte {
 	case KReport:
 		b = appendUint(b, m.View)
 		b = appendRoot(b, &m.Root)
-		b = appendArray(b, len(m.Locks))
-		for i := range m.Locks {
-			b = appendReport(b, &m.Locks[i])
-		}
+		b = appendUint(b, m.Number)
+		b = AppendReports(b, m.Locks)
 	case KReportEnd:
 		b = appendUint(b, m.View)
 		b = appendUint(b, m.Number)
@@ -273,11 +271,8 @@ func (d *decoder) cold(m *Msg) {
 	case KReport:
 		m.View = d.u64()
 		d.root(&m.Root)
-		m.Locks = m.Locks[:0]
-		for n := d.list(reportLeast); n > 0 && d.err == nil; n-- {
-			m.Locks = append(m.Locks, LockReport{})
-			d.report(&m.Locks[len(m.Locks)-1])
-		}
+		m.Number = d.u64()
+		m.Locks = d.reports(m.Locks[:0])
 	case KReportEnd:
 		m.View = d.u64()
 		m.Number = d.u64()
@@ -462,12 +457,39 @@ func (d *decoder) wait() (w Wait) {
 
 // The fewest bytes that one element of a list takes.
 const (
-	reportLeast   = 85
-	resourceLeast = 50
+	reportLeast   = 28
+	resourceLeast = 34
 	lockLeast     = 13
 	obstacleLeast = 8
 	waitLeast     = 15
 )
+
+// ReportMost is how many bytes AppendReports writes for a lock at most, and for the list.
+const ReportMost = 5 + 3 + 8*9 + 2 + MaxName + 2 + 1 + 4*5 + 2*34 + 1 + 2*9 + 1 + 1 + 9 + 18
+
+// AppendReports writes a process's locks of a tree, as a KReport has them.
+func AppendReports(b []byte, locks []LockReport) []byte {
+	b = appendArray(b, len(locks))
+	for i := range locks {
+		b = appendReport(b, &locks[i])
+	}
+	return b
+}
+
+// ParseReports appends to locks what AppendReports has written at the beginning of b.
+func ParseReports(b []byte, locks []LockReport) ([]LockReport, error) {
+	d := decoder{b: b}
+	locks = d.reports(locks)
+	return locks, d.err
+}
+
+func (d *decoder) reports(locks []LockReport) []LockReport {
+	for n := d.list(reportLeast); n > 0 && d.err == nil; n-- {
+		locks = append(locks, LockReport{})
+		d.report(&locks[len(locks)-1])
+	}
+	return locks
+}
 
 func appendReport(b []byte, l *LockReport) []byte {
 	b = append(b, 0xdc, 0, 18)
@@ -482,8 +504,8 @@ func appendReport(b []byte, l *LockReport) []byte {
 	b = appendUint(b, uint64(l.Made))
 	b = appendUint(b, uint64(l.Op))
 	b = append(b, byte(l.Pending))
-	b = appendBin(b, l.Write[:])
-	b = appendBlock(b, &l.Block)
+	b = appendValue(b, &l.Write)
+	b = appendLean(b, &l.Block)
 	b = appendParty(b, l.Party)
 	return appendDomain(b, l.Domain)
 }
@@ -502,8 +524,8 @@ func (d *decoder) report(l *LockReport) {
 	l.Made = int64(d.u64())
 	l.Op = d.u32()
 	l.Pending = PendingKind(d.uint(uint64(PendingUnlock)))
-	d.fixed(l.Write[:])
-	d.block(&l.Block)
+	d.value(&l.Write)
+	d.lean(&l.Block)
 	l.Party = d.party()
 	l.Domain = d.domain()
 }
@@ -521,7 +543,7 @@ func appendImage(b []byte, im *Image) []byte {
 		b = appendUint(b, uint64(r.Parent+1))
 		b = appendBin(b, r.Name.Bytes())
 		b = appendBin(b, r.Digest[:])
-		b = appendBlock(b, &r.Block)
+		b = appendLean(b, &r.Block)
 		b = appendDomain(b, r.Domain)
 		b = appendBool(b, r.Doubted)
 		b = appendFields(b, r.Cause.code)
@@ -558,7 +580,7 @@ func (d *decoder) image() *Image {
 		r.Parent = int32(d.uint(1<<30)) - 1
 		d.name(&r.Name, true)
 		d.fixed(r.Digest[:])
-		d.block(&r.Block)
+		d.lean(&r.Block)
 		r.Domain = d.domain()
 		r.Doubted = d.bool()
 		d.fields(r.Cause.code)

@@ -57,11 +57,28 @@ func appendParty(b []byte, p Party) []byte { return appendUint(append(b, byte(p.
 
 // appendBlock writes a block as three elements of the enclosing array.
 func appendBlock(b []byte, k *Block) []byte {
-	b = appendBin(b, k.Value[:])
+	return appendStamp(appendBin(b, k.Value[:]), k)
+}
+
+func appendStamp(b []byte, k *Block) []byte {
 	b = append(b, 0x93)
 	b = appendUint(b, k.Stamp.Assign)
 	b = appendUint(b, k.Stamp.Seq)
 	return appendBool(b, k.Valid)
+}
+
+// appendLean is appendBlock with as little as possible: the blocks of most trees that are
+// put together were never written.
+func appendLean(b []byte, k *Block) []byte {
+	return appendStamp(appendValue(b, &k.Value), k)
+}
+
+// appendValue writes a value, nothing for zeros.
+func appendValue(b []byte, v *Value) []byte {
+	if *v == (Value{}) {
+		return appendBin(b, nil)
+	}
+	return appendBin(b, v[:])
 }
 
 // decoder reads msgpack elements, from b[at] on. After the first error all further reads
@@ -289,6 +306,25 @@ func (d *decoder) party() (p Party) {
 
 func (d *decoder) block(k *Block) {
 	d.fixed(k.Value[:])
+	d.stamp(k)
+}
+
+// lean reads what appendLean has written.
+func (d *decoder) lean(k *Block) {
+	d.value(&k.Value)
+	d.stamp(k)
+}
+
+// value reads what appendValue has written.
+func (d *decoder) value(v *Value) {
+	b := d.bin()
+	if len(b) != 0 && len(b) != len(v) {
+		d.fail(errLength)
+	}
+	clear(v[copy(v[:], b):])
+}
+
+func (d *decoder) stamp(k *Block) {
 	d.tuple(3)
 	k.Stamp.Assign = d.u64()
 	k.Stamp.Seq = d.u64()

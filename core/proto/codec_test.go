@@ -207,7 +207,7 @@ func FuzzParse(f *testing.F) {
 	}
 	for _, b := range []string{"\xc6\xff\xff\xff\xff", "\xdd\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff"} {
 		f.Add([]byte(b))
-		f.Add(append([]byte{0x90 | arity[KReport], byte(KReport), 0, 0x93, 0, 0, 0xc4, 1, 'r'}, b...))
+		f.Add(append([]byte{0x90 | arity[KReport], byte(KReport), 0, 0x93, 0, 0, 0xc4, 1, 'r', 0}, b...))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// A lock in an image takes two bytes at least of a frame, and a few hundred of

@@ -49,7 +49,7 @@ const (
 	KHello     Kind = 32 + iota // Text (liveness file), Proc (0 for a new process), Flags (protocol version)
 	KLookup                     // Root, Flags: LookupOnly, Assign: given up by its master (0: none), Number: of the question
 	KDrop                       // Root Assign
-	KReport                     // View Root Locks
+	KReport                     // View Root Number Locks, and a KLookup of that Number in one; Number 0: nothing is asked
 	KReportEnd                  // View Number (of the KView)
 	KInstalled                  // Root Assign, Flags: Arriving
 	KKeep                       // Root Path Domain Number: remember a persistent resource

@@ -45,6 +45,14 @@ type Handler interface {
 	Closed(c *Conn, err error)
 }
 
+// Batcher is a Handler that wants to know which messages come together. Begin is called
+// before the first of several that are here, End after the last.
+type Batcher interface {
+	Handler
+	Begin()
+	End()
+}
+
 // Conn is a connection, or the outbox of one that has yet to be made.
 type Conn struct {
 	loop     *Loop
@@ -457,15 +465,27 @@ func (c *Conn) handleOne() {
 	}
 }
 
+// handleAll handles the messages in the buffer.
+func (c *Conn) handleAll() {
+	if !c.parse() {
+		return
+	}
+	if b, ok := c.handler.(Batcher); ok {
+		b.Begin()
+		defer b.End()
+	}
+	for c.parse() {
+		c.handleOne()
+	}
+}
+
 // finish handles what is in the buffer, and the end of the connection.
 func (c *Conn) finish() {
 	if c.rem != nil {
 		c.finishRemote()
 		return
 	}
-	for c.parse() {
-		c.handleOne()
-	}
+	c.handleAll()
 	if err := c.failed; err != nil && !c.ended {
 		if errors.Is(err, io.EOF) && c.inAt < c.inEnd {
 			c.loop.cfg.Log.Debug("connection ends within a frame")

@@ -272,6 +272,11 @@ func (r *role) lookGroup(number uint64, id proto.ProcID, q *proto.Inquiry) {
 func (r *role) seen(p proto.ProcID, number uint64, s *proto.Sight) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.sees(p, number, s)
+}
+
+// sees is seen with mu held.
+func (r *role) sees(p proto.ProcID, number uint64, s *proto.Sight) {
 	g := r.gatherings[number]
 	if g == nil || g.procs[p] == nil || r.closed {
 		return

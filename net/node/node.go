@@ -199,6 +199,7 @@ func (n *Node) open() error {
 		n.proc.SetMoving(0, process.MoveWait)
 	}
 	n.proc.LookAround(n.loop.Look)
+	n.proc.SendOff(n.loop.Flush)
 	if n.cfg.DeadlockWait > 0 {
 		n.proc.SetDeadlockWait(int64(n.cfg.DeadlockWait))
 	}

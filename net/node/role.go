@@ -490,6 +490,11 @@ func (r *role) close() error {
 func (r *role) fromProcess(id proto.ProcID, m *proto.Msg) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.take(id, m)
+}
+
+// take is fromProcess with the agent mutex held.
+func (r *role) take(id proto.ProcID, m *proto.Msg) {
 	switch {
 	case r.closed:
 	case m.Kind == proto.KGroup:
@@ -562,6 +567,23 @@ type fromMember struct {
 	id       proto.ProcID // 0 until it has said hello
 	rejected bool
 	gone     bool // the connection has ended; role.mu
+	holds    bool // role.mu is held for several messages
+}
+
+// Begin implements link.Batcher: a rebuild brings so many messages that taking the agent
+// mutex for each would cost as much as what they say.
+func (h *fromMember) Begin() {
+	if h.holds = h.id != 0; h.holds {
+		h.r.mu.Lock()
+	}
+}
+
+// End implements link.Batcher.
+func (h *fromMember) End() {
+	if h.holds {
+		h.holds = false
+		h.r.mu.Unlock()
+	}
 }
 
 // Message implements link.Handler.
@@ -569,16 +591,12 @@ func (h *fromMember) Message(c *link.Conn, m *proto.Msg) error {
 	if h.rejected {
 		return errors.New("a message after the refusal")
 	}
-	if h.id != 0 && m.Kind == proto.KSeen {
-		h.r.seen(h.id, m.Number, m.Sight)
-		return nil
-	}
 	if h.id != 0 {
-		if err := between(m, proto.KLookup, proto.KWhere); err != nil {
-			return err
+		if !h.holds {
+			h.r.mu.Lock()
+			defer h.r.mu.Unlock()
 		}
-		h.r.fromProcess(h.id, m)
-		return nil
+		return h.said(m)
 	}
 	if m.Kind == proto.KInspect {
 		return h.inspect(c, m)
@@ -598,6 +616,19 @@ func (h *fromMember) Message(c *link.Conn, m *proto.Msg) error {
 	if err != nil {
 		h.reject(c, err)
 	}
+	return nil
+}
+
+// said takes a message of a process that is known. The agent mutex is held.
+func (h *fromMember) said(m *proto.Msg) error {
+	if m.Kind == proto.KSeen {
+		h.r.sees(h.id, m.Number, m.Sight)
+		return nil
+	}
+	if err := between(m, proto.KLookup, proto.KWhere); err != nil {
+		return err
+	}
+	h.r.take(h.id, m)
 	return nil
 }
 
