@@ -194,7 +194,7 @@ asan:
 fuzz:
 	$(GO) test -run - -fuzz FuzzParse -fuzztime 60s ./core/proto
 	$(GO) test -run - -fuzz FuzzFeed -fuzztime 30s ./net/secure
-	$(GO) test -run - -fuzz FuzzReceive -fuzztime 30s ./net/views
+	$(GO) test -run - -fuzz FuzzReceive -fuzztime 60s -fuzzminimizetime 20x ./net/views
 	$(GO) test -run - -fuzz FuzzFrames -fuzztime 30s ./net/link
 	$(GO) test -run - -fuzz FuzzSocket -fuzztime 30s ./net/link
 	$(GO) test -run - -fuzz FuzzHost -fuzztime 60s -fuzzminimizetime 20x ./core/host

@@ -276,7 +276,7 @@ func (d *doctor) running() bool {
 func (d *doctor) programs() {
 	for _, m := range d.members {
 		if m.State == node.Stopped {
-			d.say("program", isError, fmt.Sprintf("continue it (kill -CONT %d) or end it", m.Pid), "%s (pid %d) is stopped: who asks for its locks, or for what it decides about, waits", m.Program, m.Pid)
+			d.say("program", isError, fmt.Sprintf("continue it (kill -CONT %d) or end it", m.Pid), "%s (pid %d) is stopped, since %s %s: who asks for its locks, or for what it decides about, waits", m.Program, m.Pid, m.bound, span(m.since))
 		}
 		if m.Pid == 0 || m.State == node.Ended {
 			continue

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/godlm/godlm/core/host"
 	"github.com/godlm/godlm/net/node"
 )
 
@@ -18,6 +20,9 @@ type member struct {
 	Program string `json:"program"`
 	State   string `json:"state"`
 	Agent   bool   `json:"agent"`
+
+	since time.Duration // for how long it is stopped
+	bound host.Bound
 }
 
 func newMembers(o *options) *cobra.Command {
@@ -85,7 +90,7 @@ func (o *options) listMembers(path string) (list []member, err error) {
 	}
 	list = []member{}
 	for _, s := range seen {
-		list = append(list, member{fmt.Sprintf("%#x", uint64(s.Proc)), s.Pid, s.Program, s.State, s.Agent})
+		list = append(list, member{fmt.Sprintf("%#x", uint64(s.Proc)), s.Pid, s.Program, s.State, s.Agent, s.Since, s.Bound})
 	}
 	return list, nil
 }

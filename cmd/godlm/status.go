@@ -3,22 +3,32 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/godlm/godlm/core/host"
 	"github.com/godlm/godlm/net/node"
 )
 
 // status is what `godlm status` has found.
 type status struct {
-	Directory string   `json:"directory"`
-	Programs  int      `json:"programs"`
-	Agent     int      `json:"agent"` // its pid; 0: nobody has the role, or it is not visible here
-	Stalls    []string `json:"stalls"`
+	Directory string       `json:"directory"`
+	Programs  int          `json:"programs"`
+	Agent     int          `json:"agent"` // its pid; 0: nobody has the role, or it is not visible here
+	Stalls    []string     `json:"stalls"`
+	Reasons   []host.Stall `json:"reasons"` // the same for programs
 	// Hosts is what the agent knows of the cluster; missing if this host is alone.
 	Hosts *node.Report `json:"hosts,omitempty"`
 }
+
+const (
+	// patience is for how long an agent is missed before that is told: one program after
+	// the other may have the role.
+	patience  = time.Second
+	lookAgain = 20 * time.Millisecond
+)
 
 func newStatus(o *options) *cobra.Command {
 	return o.jsonFlag(&cobra.Command{
@@ -30,19 +40,12 @@ func newStatus(o *options) *cobra.Command {
 			"status is 3 then.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			list, path, err := o.members()
+			s, err := o.status()
 			if err != nil {
 				return err
 			}
-			s := judge(list)
-			s.Directory = path
-			if s.Programs > 0 {
-				if err := s.ask(o); err != nil {
-					return err
-				}
-			}
 			if o.json {
-				err = printJSON(c.OutOrStdout(), &s)
+				err = printJSON(c.OutOrStdout(), s)
 			} else {
 				err = s.print(c)
 			}
@@ -59,49 +62,99 @@ func newStatus(o *options) *cobra.Command {
 	})
 }
 
-// judge finds what keeps others waiting.
-func judge(list []member) status {
-	s := status{Stalls: []string{}}
-	hidden := false
+// status looks at the runtime directory, and asks its agent.
+func (o *options) status() (*status, error) {
+	begun := time.Now()
+	for {
+		list, path, err := o.members()
+		if err != nil {
+			return nil, err
+		}
+		s, missed := judge(list), time.Since(begun)
+		s.Directory = path
+		if s.agentless(list) {
+			if missed < patience {
+				time.Sleep(lookAgain)
+				continue
+			}
+			s.miss(path, missed)
+		}
+		mute := error(nil)
+		if s.Programs > 0 {
+			if mute, err = s.ask(o); err != nil {
+				return nil, err
+			}
+		}
+		switch missed = time.Since(begun); {
+		case mute == nil || len(s.Stalls) > 0:
+			return s, nil
+		case missed >= patience:
+			s.add(host.Stall{Kind: node.MuteAgent, Text: fmt.Sprintf("%v, since at least %s", mute, span(missed)), Since: int64(missed), Bound: host.AtLeast})
+			return s, nil
+		}
+		time.Sleep(lookAgain)
+	}
+}
+
+// judge finds which programs keep others waiting.
+func judge(list []member) *status {
+	s := &status{Stalls: []string{}, Reasons: []host.Stall{}}
 	for _, m := range list {
 		if m.State == node.Ended {
 			continue
 		}
 		s.Programs++
-		hidden = hidden || m.State == node.Hidden
 		if m.Agent {
 			s.Agent = m.Pid
 		}
 		if m.State == node.Stopped {
-			who, what := "program", "who asks for its locks, or for resources that it decides about, waits"
+			kind, who, what := node.StoppedProgram, "program", "who asks for its locks, or for resources that it decides about, waits"
 			if m.Agent {
-				who, what = "the agent, program", "who joins, looks for a resource or comes to its end waits"
+				kind, who, what = node.StoppedAgent, "the agent, program", "who joins, looks for a resource or comes to its end waits"
 			}
-			s.Stalls = append(s.Stalls, fmt.Sprintf("%s %s (pid %d) is stopped: %s; continue it (kill -CONT %d) or end it",
-				who, m.Program, m.Pid, what, m.Pid))
+			s.add(host.Stall{Kind: kind, Since: int64(m.since), Bound: m.bound,
+				Text: fmt.Sprintf("%s %s (pid %d) is stopped, since %s %s: %s; continue it (kill -CONT %d) or end it",
+					who, m.Program, m.Pid, m.bound, span(m.since), what, m.Pid)})
 		}
-	}
-	if s.Programs > 0 && s.Agent == 0 && !hidden {
-		s.Stalls = append(s.Stalls, "nobody is the agent; if that lasts, every program is stopped or refuses the runtime directory")
 	}
 	return s
 }
 
-// ask adds what the agent knows of other hosts.
-func (s *status) ask(o *options) (err error) {
+func (s *status) add(x host.Stall) {
+	s.Stalls, s.Reasons = append(s.Stalls, x.Text), append(s.Reasons, x)
+}
+
+// agentless reports whether nobody is the agent, as far as can be seen here.
+func (s *status) agentless(list []member) bool {
+	hidden := slices.ContainsFunc(list, func(m member) bool { return m.State == node.Hidden })
+	return s.Programs > 0 && s.Agent == 0 && !hidden
+}
+
+// miss tells that nobody is the agent. How long that was so before anybody looked nobody
+// knows, but that it is not longer than since the last agent began.
+func (s *status) miss(path string, missed time.Duration) {
+	last := ""
+	if begun, err := node.AgentBegan(path); err == nil {
+		last = fmt.Sprintf(" (the last one began %s ago)", span(max(missed, time.Since(begun))))
+	}
+	s.add(host.Stall{Kind: node.NoAgent, Since: int64(missed), Bound: host.AtLeast,
+		Text: fmt.Sprintf("nobody is the agent, since at least %s%s: every program is stopped or refuses the runtime directory; continue one, or start godlm agent",
+			span(missed), last)})
+}
+
+// ask adds what the agent knows of other hosts. It reports as mute that the agent does not
+// answer.
+func (s *status) ask(o *options) (mute, err error) {
 	s.Hosts, err = o.hosts(s.Directory)
 	switch {
 	case errors.Is(err, node.ErrMute):
-		if len(s.Stalls) == 0 {
-			s.Stalls = append(s.Stalls, err.Error())
-		}
-		return nil
+		return err, nil
 	case err != nil:
-		return err
+		return nil, err
 	case s.Hosts != nil:
-		s.Stalls = append(s.Stalls, s.Hosts.Stalls...)
+		s.Stalls, s.Reasons = append(s.Stalls, s.Hosts.Stalls...), append(s.Reasons, s.Hosts.Reasons...)
 	}
-	return nil
+	return nil, nil
 }
 
 func (s *status) print(c *cobra.Command) error {

@@ -13,6 +13,7 @@ import (
 type memory struct {
 	pending []*proto.HostEntry
 	asked   int64 // when the first of them was asked for last; 0: never
+	since   int64 // when it was asked for first
 	noted   int   // how many are in the log
 	agreed  []agreed
 }
@@ -48,6 +49,9 @@ func (h *Host) goOnRemembering() {
 	now := h.world.Now()
 	if len(h.pending) == 0 || h.memory.asked != 0 && now-h.memory.asked < askAgain {
 		return
+	}
+	if h.memory.asked == 0 {
+		h.memory.since = now
 	}
 	h.memory.asked = now
 	h.propose(h.pending[0])

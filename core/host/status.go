@@ -21,7 +21,8 @@ type Report struct {
 	Leader      string   `json:"leader"`      // "" if none is known
 	Coordinator string   `json:"coordinator"` // "" while there is none
 	Hosts       []Line   `json:"hosts"`
-	Stalls      []string `json:"stalls"` // why programs wait, and since when
+	Stalls      []string `json:"stalls"`  // why programs wait, and since when
+	Reasons     []Stall  `json:"reasons"` // the same for programs
 }
 
 // Line is a host of the cluster, or a configured voter that is not there.
@@ -52,7 +53,7 @@ func (h *Host) Report() *Report {
 	now := h.world.Now()
 	r := &Report{
 		Host: h.cfg.Name, ID: hex(h.me), Member: h.in && h.leased, Epoch: h.state.Epoch,
-		Coordinator: h.nameOf(h.state.Coordinator), Hosts: []Line{}, Stalls: []string{},
+		Coordinator: h.nameOf(h.state.Coordinator), Hosts: []Line{}, Stalls: []string{}, Reasons: []Stall{},
 	}
 	if r.Member {
 		r.Lease = max(0, h.file.Until()-now)
@@ -79,50 +80,85 @@ func (h *Host) Report() *Report {
 			r.Hosts = append(r.Hosts, l)
 		}
 	}
-	r.Stalls = append(r.Stalls, h.stalls(now)...)
+	for _, s := range h.stalls(now) {
+		r.Add(s)
+	}
 	return r
 }
 
+// Add adds a reason.
+func (r *Report) Add(s Stall) {
+	r.Stalls, r.Reasons = append(r.Stalls, s.Text), append(r.Reasons, s)
+}
+
 // stalls are the reasons for which programs of this host may wait.
-func (h *Host) stalls(now int64) (out []string) {
-	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+func (h *Host) stalls(now int64) []Stall {
+	l := &stallList{h: h, now: now}
 	switch {
 	case h.Fresh():
-		say("no cluster yet: %s", h.absent(now))
+		l.say(NoCluster, h.began, "no cluster yet: %s", h.absent(now))
 	case h.log.Err() != nil:
-		say("this host takes no part in the agreement of hosts, since %s: %v", h.since("broken", now), h.log.Err())
+		from := l.noted("broken")
+		l.say(NoLog, from, "this host takes no part in the agreement of hosts, since %s: %v", l.ago(from), h.log.Err())
 	case h.log.Leader() == 0:
-		say("no quorum: %s", h.absent(now))
+		l.say(NoQuorum, h.leaderless(now), "no quorum: %s", h.absent(now))
 	case !h.in && h.bye != 0:
-		say("this host is leaving, since %s", ago(now-h.bye))
+		l.say(Leaving, h.bye, "this host is leaving, since %s", l.ago(h.bye))
 	case !h.in && h.refused && h.world.Former():
-		say("programs of this host's former membership are still there; it comes back when their lease is over, in %s", ago(h.file.Until()-now))
+		from := l.noted("former")
+		l.say(Former, from, "programs of this host's former membership are still there, since %s; it comes back when their lease is over, in %s", l.ago(from), ago(max(0, h.file.Until()-now)))
 	case !h.in && h.rival() != nil:
-		x := h.rival()
-		say("another host of the cluster is called %s, too: that at %s; this one waits until it has ended, since %s", x.Name, x.Addr, h.since("rival", now))
+		x, from := h.rival(), l.noted("rival")
+		l.say(Namesake, from, "another host of the cluster is called %s, too: that at %s; this one waits until it has ended, since %s", x.Name, x.Addr, l.ago(from))
 	case !h.in || !h.leased:
-		say("this host is not a member yet; the leader, host %s, has been asked, since %s", h.nameOf(proto.HostID(h.log.Leader())), h.since("outside", now))
+		from := l.noted("outside")
+		l.say(Outside, from, "this host is not a member yet; the leader, host %s, has been asked, since %s", h.nameOf(proto.HostID(h.log.Leader())), l.ago(from))
 	}
-	for _, x := range h.state.Hosts {
-		if x.Out {
-			since := now - h.out[outKey{x.ID, x.Birth}]
-			say("host %s was removed %s ago (%s); who waits for its locks does so until its lease must be over, in %s (godlm evict %s, if its programs have ended)",
-				x.Name, ago(since), x.Why, ago(max(0, h.cfg.Over-since)), x.Name)
+	for i := range h.state.Hosts {
+		if x := &h.state.Hosts[i]; x.Out {
+			l.removed(x)
 		}
 	}
 	if h.in && h.leased {
-		out = append(out, h.chairStalls(now)...)
+		l.chair()
 	}
-	return out
+	return l.list
+}
+
+// removed: a host is out. An agent that has begun after that knows since when only that it
+// was so then.
+func (l *stallList) removed(x *proto.Host) {
+	from := l.h.out[outKey{x.ID, x.Birth}]
+	s := Stall{Kind: HostOut, Since: l.now - from, Bound: Exact}
+	when := l.ago(from)
+	if from <= l.h.began+second {
+		s.Bound, when = AtLeast, "at least "+when
+	}
+	s.Text = fmt.Sprintf("host %s was removed %s ago (%s); who waits for its locks does so until its lease must be over, in %s (godlm evict %s, if its programs have ended)",
+		x.Name, when, x.Why, ago(max(0, l.h.cfg.Over-s.Since)), x.Name)
+	l.add(s)
+}
+
+// leaderless is since when this host knows of no leader.
+func (h *Host) leaderless(now int64) int64 {
+	switch {
+	case h.Fresh():
+		return h.began // there was none
+	case h.missing == 0:
+		return now // it has been so for less than a Tick
+	}
+	return h.missing
 }
 
 // stalledSince notes, once in a Tick, since when something is so that a report tells of.
 func (h *Host) stalledSince(now int64) {
 	for what, is := range map[string]bool{
-		"broken":  h.log != nil && h.log.Err() != nil,
-		"rival":   !h.in && h.rival() != nil,
-		"outside": !h.in || !h.leased,
-		"untold":  h.in && h.state.Coordinator != 0 && !h.coordinates() && h.remote() == 0,
+		"broken":    h.log != nil && h.log.Err() != nil,
+		"former":    !h.in && h.refused,
+		"rival":     !h.in && h.rival() != nil,
+		"outside":   !h.in || !h.leased,
+		"untold":    h.in && h.state.Coordinator != 0 && !h.coordinates() && h.remote() == 0,
+		"gathering": h.coordinates() && h.agent == nil,
 	} {
 		if _, was := h.stalled[what]; is && !was {
 			h.stalled[what] = now
@@ -132,45 +168,43 @@ func (h *Host) stalledSince(now int64) {
 	}
 }
 
-// since is for how long that has been so.
-func (h *Host) since(what string, now int64) string {
-	if since, known := h.stalled[what]; known {
-		return ago(now - since)
-	}
-	return ago(0)
-}
-
-// chairStalls are those of the directory.
-func (h *Host) chairStalls(now int64) (out []string) {
-	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+// chair tells of the directory.
+func (l *stallList) chair() {
+	h := l.h
 	switch {
 	case h.state.Coordinator == 0:
-		return nil // a host is on the way out, which has been told
+		return // a host is on the way out, which has been told
 	case h.remote() != 0 && len(h.joins) > 0:
-		say("host %s coordinates, and has yet to name %d new programs of this host, since %s", h.nameOf(h.state.Coordinator), len(h.joins), ago(now-h.joins[0].since))
+		from := h.joins[0].since
+		l.say(Unnamed, from, "host %s coordinates, and has yet to name %d new programs of this host, since %s", h.nameOf(h.state.Coordinator), len(h.joins), l.ago(from))
 	case !h.coordinates() && h.remote() == 0:
-		say("host %s coordinates, and has not been told of the programs of this host, since %s", h.nameOf(h.state.Coordinator), h.since("untold", now))
+		from := l.noted("untold")
+		l.say(Untold, from, "host %s coordinates, and has not been told of the programs of this host, since %s", h.nameOf(h.state.Coordinator), l.ago(from))
 	case h.coordinates() && h.agent == nil:
+		from := l.noted("gathering")
 		for _, x := range h.state.Hosts {
 			if !x.Out && x.ID != h.me && h.rosters[x.ID] == nil {
-				say("this host coordinates as soon as host %s has told of its programs; it was heard %s ago", x.Name, ago(now-h.lastOf(x.ID)))
+				l.say(Gathering, from, "this host coordinates as soon as host %s has told of its programs, since %s; it was heard %s ago", x.Name, l.ago(from), l.ago(h.lastOf(x.ID)))
 			}
 		}
 	}
 	if h.agent == nil {
-		return out
+		return
 	}
 	if n := len(h.pending); n > 0 {
-		say("%d changes of persistent resources and recovery domains are not agreed on yet; the oldest was asked for %s ago", n, ago(now-h.memory.asked))
+		l.say(Undecided, h.memory.since, "%d changes of persistent resources and recovery domains are not agreed on yet; the oldest was asked for %s ago", n, l.ago(h.memory.since))
 	}
 	untold, coming := h.agent.Missing()
+	from := h.rebuilding
+	if from == 0 {
+		from = l.now // it has been so for less than a Tick
+	}
 	for _, p := range untold {
-		say("resources are rebuilt; process %#x on host %s has yet to report, since %s", uint64(p), h.nameOf(h.homeOf(p)), ago(now-h.rebuilding))
+		l.say(Rebuilding, from, "resources are rebuilt; process %#x on host %s has yet to report, since %s", uint64(p), h.nameOf(h.homeOf(p)), l.ago(from))
 	}
 	for _, p := range coming {
-		say("resources are rebuilt; what process %#x has left on host %s has yet to come, since %s", uint64(p), h.nameOf(h.homeOf(p)), ago(now-h.rebuilding))
+		l.say(Rebuilding, from, "resources are rebuilt; what process %#x has left on host %s has yet to come, since %s", uint64(p), h.nameOf(h.homeOf(p)), l.ago(from))
 	}
-	return out
 }
 
 // watchRebuild notes since when resources are being rebuilt.
@@ -217,7 +251,7 @@ func (h *Host) absent(now int64) string {
 	s := fmt.Sprintf("%d of %d voters", here, all)
 	slices.Sort(list)
 	if len(list) == 0 {
-		return fmt.Sprintf("%s; they have agreed on no leader, since %s", s, ago(now-max(h.missing, h.began)))
+		return fmt.Sprintf("%s; they have agreed on no leader, since %s", s, ago(now-h.leaderless(now)))
 	}
 	return s + "; waiting for " + strings.Join(list, ", ")
 }

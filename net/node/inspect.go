@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/godlm/godlm/core/host"
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/net/rundir"
 )
@@ -21,6 +23,17 @@ const (
 	Joining = "joining" // it waits to be welcomed, by the agent or, if it is that, by the other hosts
 )
 
+// Kinds of host.Stall that are seen from outside, beside those that the agent tells of.
+const (
+	StoppedProgram = "stopped program"
+	StoppedAgent   = "stopped agent"
+	NoAgent        = "no agent"
+	MuteAgent      = "mute agent" // there is one, which does not answer
+)
+
+// OutsideKinds are all of them.
+var OutsideKinds = []string{StoppedProgram, StoppedAgent, NoAgent, MuteAgent}
+
 // Seen is a process of a runtime directory as seen from outside.
 type Seen struct {
 	Proc    proto.ProcID
@@ -28,6 +41,9 @@ type Seen struct {
 	Program string // its name; "" if nobody can tell
 	State   string
 	Agent   bool
+	// Since is for how long it is Stopped, Bound how well that is known.
+	Since time.Duration
+	Bound host.Bound
 }
 
 // Inspect looks at a runtime directory without joining: which processes there are, in
@@ -56,7 +72,10 @@ func Inspect(path string) (out []Seen, err error) {
 		if s.Locked {
 			x.Program, x.State = lookAt(s.Pid)
 			x.Agent = s.Pid != 0 && s.Pid == agent
-			if s.Proc == 0 && x.State == Running {
+			switch {
+			case x.State == Stopped:
+				x.Since, x.Bound = stoppedFor(s.Pid)
+			case s.Proc == 0 && x.State == Running:
 				x.State = Joining
 			}
 		}
@@ -81,10 +100,18 @@ func lookAt(pid int) (name, state string) {
 	if err != nil {
 		return "", Running
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	state = Running
-	if i := strings.LastIndex(string(stat), ") "); err == nil && i >= 0 && strings.ContainsRune("Tt", rune(string(stat)[i+2])) {
+	if f := statFields(fmt.Sprintf("/proc/%d", pid)); len(f) > 0 && strings.ContainsAny(f[0], "Tt") {
 		state = Stopped
 	}
 	return strings.TrimSpace(string(comm)), state
+}
+
+// AgentBegan is when the latest agent of a runtime directory took the role.
+func AgentBegan(path string) (at time.Time, err error) {
+	err = withDir(path, func(d *rundir.Dir) error {
+		at, err = d.AgentBegan()
+		return err
+	})
+	return at, err
 }

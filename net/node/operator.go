@@ -48,7 +48,9 @@ func (h *fromMember) operator(c *link.Conn, m *proto.Msg) error {
 	}
 	report := &Report{*r.host.Report(), r.hosts.counts()}
 	if l := r.leaving; l != nil && !l.asked {
-		report.Stalls = append(report.Stalls, fmt.Sprintf("the agent of this host is leaving, since %.1f s; another one has yet to take over what it has", time.Since(l.since).Seconds()))
+		since := time.Since(l.since)
+		report.Add(host.Stall{Kind: host.Leaving, Since: int64(since), Bound: host.Exact,
+			Text: fmt.Sprintf("the agent of this host is leaving, since %.1f s; another one has yet to take over what it has", since.Seconds())})
 	}
 	b, err := json.Marshal(report)
 	if err != nil {

@@ -138,6 +138,15 @@ func (d *Dir) AgentPid() int {
 	return pid
 }
 
+// AgentBegan is when the latest agent took the role, and wrote its generation.
+func (d *Dir) AgentBegan() (time.Time, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(d.lock, &st); err != nil {
+		return time.Time{}, fmt.Errorf("look at %s: %w", d.file(lockName), err)
+	}
+	return time.Unix(st.Mtim.Unix()), nil
+}
+
 // NextGeneration counts the agents of this directory; the caller has the role.
 // The count of a new directory starts from the wall clock in seconds, so that it
 // does not go back when the directory was lost.
