@@ -6,10 +6,12 @@ import (
 	"slices"
 
 	"github.com/godlm/godlm/core/agent"
+	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/group"
 	"github.com/godlm/godlm/core/journal"
 	"github.com/godlm/godlm/core/process"
 	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/tests/programs"
 )
 
 // Others have their turn between any two trees that an agent places.
@@ -27,7 +29,6 @@ type sim struct {
 	steps int
 	trace []string
 	quiet bool
-	calls int
 	kills int
 
 	procs []*proc
@@ -44,13 +45,7 @@ type sim struct {
 	doomed  bool // stepOf is to die in this step
 	toKill  []*proc
 
-	res     []*resource
-	locks   []*lk
-	groups  []*grp
-	ops     map[uint64]*op // by token and by accept
-	token   uint64
-	write   uint32
-	settled int // last step in which everybody knew who was dead
+	all *programs.All
 }
 
 type emission struct {
@@ -90,10 +85,63 @@ type proc struct {
 	buried bool // its file is gone
 	gen    uint64
 	alarm  bool
-	pin    bool
-	group  *grp // as its program was told
-	locks  []*lk
 }
+
+var _ programs.Process = (*proc)(nil)
+
+// String implements programs.Process.
+func (p *proc) String() string { return p.name }
+
+// ID implements programs.Process.
+func (p *proc) ID() proto.ProcID { return p.id }
+
+// Dead implements programs.Process.
+func (p *proc) Dead() bool { return p.dead }
+
+// Stopped implements programs.Process.
+func (p *proc) Stopped() bool { return false }
+
+// Core implements programs.Process.
+func (p *proc) Core() *process.Process { return p.p }
+
+// Host implements programs.Process.
+func (p *proc) Host() any { return nil }
+
+// programWorld is the simulator as programs see it.
+type programWorld sim
+
+var _ programs.World = (*programWorld)(nil)
+
+// Steps implements programs.World.
+func (w *programWorld) Steps() int { return w.steps }
+
+// Step implements programs.World.
+func (w *programWorld) Step(p programs.Process, do func()) { (*sim)(w).step(p.(*proc), do) }
+
+// Unheard implements programs.World.
+func (w *programWorld) Unheard(programs.Process) bool { return false }
+
+// Token implements programs.World.
+func (w *programWorld) Token(p programs.Process, id proto.LockID, container uint32) (proto.Stamp, bool) {
+	of := p.Core()
+	if container != 0 {
+		of = nil
+		if w.role != nil {
+			of = w.role.g.Process(programs.ContainerOf(w.notes, container))
+		}
+	}
+	if of == nil {
+		return proto.Stamp{}, false
+	}
+	t, st := of.Token(id &^ proto.GroupBit)
+	return t, st == dlm.Success
+}
+
+// Note implements programs.World.
+func (w *programWorld) Note(format string, args ...any) { (*sim)(w).note(format, args...) }
+
+// Fail implements programs.World.
+func (w *programWorld) Fail(format string, args ...any) { (*sim)(w).fail(format, args...) }
 
 // role is one incarnation of the agent.
 type role struct {
@@ -137,8 +185,9 @@ func Run(seed uint64, tracing bool) (fault string, trace []string, calls, kills 
 	}
 	s := &sim{
 		rng: rand.New(rand.NewPCG(seed, 0x61c)), dir: d, notes: &group.Notes{}, quiet: !tracing,
-		open: map[proto.ProcID]map[proto.ProcID]uint64{}, ops: map[uint64]*op{},
+		open: map[proto.ProcID]map[proto.ProcID]uint64{},
 	}
+	s.all = programs.New((*programWorld)(s), s.rng)
 	defer func() {
 		switch x := recover().(type) {
 		case nil:
@@ -147,18 +196,18 @@ func Run(seed uint64, tracing bool) (fault string, trace []string, calls, kills 
 		default:
 			panic(fmt.Sprintf("seed %d: %v", seed, x))
 		}
-		trace, calls, kills = s.trace, s.calls, s.kills
+		trace, calls, kills = s.trace, s.all.Calls, s.kills
 	}()
 	for i := 0; i < 3+s.rng.IntN(3); i++ {
 		s.start()
 	}
 	for i := 0; i < 1+s.rng.IntN(3); i++ {
-		s.res = append(s.res, &resource{name: fmt.Sprintf("r%d", i), writes: map[uint32]bool{0: true}})
+		s.all.AddRoot(proto.Root{Name: proto.MakeName(fmt.Appendf(nil, "r%d", i))})
 	}
 	s.calm()
-	s.pinAll()
+	s.all.Pin()
 	s.calm()
-	for end := 60 + s.rng.IntN(200); s.calls < end; {
+	for end := 60 + s.rng.IntN(200); s.all.Calls < end; {
 		s.steps++
 		for len(s.alive()) < 3 {
 			s.start()
@@ -169,13 +218,13 @@ func Run(seed uint64, tracing bool) (fault string, trace []string, calls, kills 
 		case s.one(80) && len(s.procs) < 16:
 			s.start()
 		case s.one(3):
-			s.act()
+			s.all.Act()
 		default:
 			if !s.progress(false) {
-				s.act()
+				s.all.Act()
 			}
 		}
-		s.exclusion()
+		s.all.Exclusion()
 		s.settle()
 	}
 	s.releaseAll()
@@ -197,7 +246,7 @@ func (s *sim) settle() {
 			return
 		}
 	}
-	s.settled = s.steps
+	s.all.Settled()
 }
 
 func (s *sim) start() *proc {
@@ -212,6 +261,7 @@ func (s *sim) start() *proc {
 	}
 	p.p.SetDeadlockWait(50)
 	s.procs = append(s.procs, p)
+	s.all.Start(p)
 	s.note("%s starts", p.name)
 	return p
 }
@@ -310,7 +360,7 @@ func (s *sim) kill(p *proc) {
 		s.role = nil
 		s.note("   it was the agent")
 	}
-	s.mourn(p)
+	s.all.Mourn(p)
 }
 
 func (s *sim) alive() (out []*proc) {
@@ -328,7 +378,7 @@ func (s *sim) killSome() {
 	if s.role != nil && s.one(3) {
 		p = s.role.host
 	}
-	if s.pinned(p) && s.pins() == 1 {
+	if _, alone := s.all.Pinned(p); alone {
 		return // somebody keeps the resources
 	}
 	if p.id != 0 && s.one(2) {

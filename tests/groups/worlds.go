@@ -30,7 +30,7 @@ func (p *proc) SendAgent(m *proto.Msg) {
 // Complete implements process.World.
 func (p *proc) Complete(c *process.Completion) {
 	if !p.s.doomed {
-		p.s.told(p, c)
+		p.s.all.Told(p, c)
 	}
 }
 

@@ -1,4 +1,4 @@
-package groups
+package programs
 
 import (
 	"encoding/binary"
@@ -29,13 +29,13 @@ func (l *lk) certain() bool {
 		return false
 	}
 	if l.grp != nil {
-		return l.grp.ending == 0
+		return l.grp.ending == 0 && l.grp.deserted == 0
 	}
-	return !l.owner.dead
+	return !l.owner.Dead()
 }
 
 // exclusion: whoever holds for certain is alone with those that are compatible.
-func (s *sim) exclusion() {
+func (s *All) exclusion() {
 	for i, x := range s.locks {
 		for _, y := range s.locks[:i] {
 			if x.res == y.res && x.certain() && y.certain() && !mode.Compatible(x.mode, y.mode) {
@@ -45,15 +45,16 @@ func (s *sim) exclusion() {
 	}
 }
 
-func (s *sim) holder(l *lk) string {
+func (s *All) holder(l *lk) string {
 	if l.grp != nil {
 		return "a container"
 	}
-	return l.owner.name
+	return l.owner.String()
 }
 
-// mourn is what a death means to the programs' knowledge.
-func (s *sim) mourn(p *proc) {
+// Mourn is what a death means to the programs' knowledge.
+func (s *All) Mourn(dead Process) {
+	p := s.of[dead]
 	for token, o := range s.ops {
 		if o.p == p {
 			delete(s.ops, token)
@@ -62,12 +63,15 @@ func (s *sim) mourn(p *proc) {
 	}
 	for _, l := range s.locks {
 		if l.owner == p && !l.gone {
-			s.lost(l, s.steps)
+			s.lost(l, s.w.Steps())
 		}
 	}
 	for _, g := range s.groups {
 		if i := slices.Index(g.members, p); i >= 0 {
 			g.members = slices.Delete(g.members, i, i+1)
+			if len(g.members) > 0 || g.flags&group.Perm != 0 {
+				s.survived(g)
+			}
 			if len(g.members) == 0 && g.flags&group.Perm == 0 {
 				s.ended(g)
 			}
@@ -78,20 +82,27 @@ func (s *sim) mourn(p *proc) {
 	}
 }
 
+// survived: a member of g has died, and what g holds stays.
+func (s *All) survived(g *grp) {
+	if slices.ContainsFunc(s.locks, func(l *lk) bool { return l.grp == g && l.certain() && l.mode != mode.NL }) {
+		s.Reached.Survived++
+	}
+}
+
 // orphaned: nobody will be told how the call ended.
-func (s *sim) orphaned(o *op) {
+func (s *All) orphaned(o *op) {
 	switch {
 	case o.write != 0:
-		o.l.vague, o.l.since = true, s.steps
+		o.l.vague, o.l.since = true, s.w.Steps()
 	case o.verb == askLock && o.l.grp != nil && o.l.id == 0:
 		o.l.gone = true // nobody else knows of it
 		o.l.grp = nil
 		o.l.owner = o.p
 		if mode.Writer(o.want) {
-			o.l.res.doubt = s.steps
+			o.l.res.doubt = s.w.Steps()
 		}
 	case o.l != nil && o.verb != askInfo && o.verb != askCancel:
-		o.l.vague, o.l.since = true, s.steps
+		o.l.vague, o.l.since = true, s.w.Steps()
 	}
 	if o.verb == askCreate || o.verb == askAttach {
 		return
@@ -105,12 +116,12 @@ func (s *sim) orphaned(o *op) {
 }
 
 // lost: the owner of l has gone without unlocking, at the earliest in step since.
-func (s *sim) lost(l *lk, since int) {
+func (s *All) lost(l *lk, since int) {
 	if l.writer() {
 		if l.wrote() && l.res.tried < since {
-			l.res.broken, l.res.was, l.res.broke = true, l.mode, s.steps
+			l.res.broken, l.res.was, l.res.broke = true, l.mode, s.w.Steps()
 		}
-		l.res.doubt = s.steps
+		l.res.doubt = s.w.Steps()
 	}
 	l.gone = true
 }
@@ -119,9 +130,10 @@ func (s *sim) lost(l *lk, since int) {
 func (l *lk) wrote() bool { return !l.vague && l.busy == nil && mode.Writer(l.mode) }
 
 // ended: the container ends now, or has.
-func (s *sim) ended(g *grp) {
+func (s *All) ended(g *grp) {
+	g.over = true
 	if g.ending == 0 {
-		g.ending = s.steps
+		g.ending = s.w.Steps()
 	}
 	for _, l := range s.locks {
 		if l.grp == g && !l.gone {
@@ -131,7 +143,7 @@ func (s *sim) ended(g *grp) {
 }
 
 // asked reports whether somebody has such a call about g under way.
-func (s *sim) asked(g *grp, v ...verb) bool {
+func (s *All) asked(g *grp, v ...verb) bool {
 	for _, o := range s.ops {
 		if o.g == g && slices.Contains(v, o.verb) {
 			return true
@@ -141,31 +153,38 @@ func (s *sim) asked(g *grp, v ...verb) bool {
 }
 
 // lives: what might have ended g has not, unless something else will.
-func (s *sim) lives(g *grp) {
+func (s *All) lives(g *grp) {
 	if len(g.members) > 0 && !s.asked(g, askDetach, askDestroy) {
 		g.ending = 0
 	}
 }
 
-func (s *sim) maybeEnding(g *grp) {
+func (s *All) maybeEnding(g *grp) {
 	if g.ending == 0 {
-		g.ending = s.steps
+		g.ending = s.w.Steps()
 	}
+	s.doubtAll(g)
+}
+
+// doubtAll: what g may be writing may be lost with it.
+func (s *All) doubtAll(g *grp) {
 	for _, l := range s.locks {
 		if l.grp == g && !l.gone && l.writer() {
-			l.res.doubt = s.steps
+			l.res.doubt = s.w.Steps()
 		}
 	}
 }
 
-// told takes an outcome.
-func (s *sim) told(p *proc, c *process.Completion) {
+// Told takes an outcome.
+func (s *All) Told(p Process, c *process.Completion) { s.told(s.of[p], c) }
+
+func (s *All) told(p *Program, c *process.Completion) {
 	o := s.ops[c.Token]
 	if o == nil {
-		s.fail("%s is told twice, or what it never asked for: %+v", p.name, c)
+		s.fail("%s is told twice, or what it never asked for: %+v", p, c)
 	}
 	if o.p != p {
-		s.fail("%s is told what %s asked for", p.name, o.p.name)
+		s.fail("%s is told what %s asked for", p, o.p)
 	}
 	if c.Status == dlm.Pending { // it has to wait
 		delete(s.ops, c.Token)
@@ -179,7 +198,7 @@ func (s *sim) told(p *proc, c *process.Completion) {
 			delete(s.ops, token)
 		}
 	}
-	s.note("   %s is told status %d of verb %d lock %x read %v", p.name, c.Status, o.verb, uint64(c.Lock), c.Read)
+	s.note("   %s is told status %d of verb %d lock %x read %v", p, c.Status, o.verb, uint64(c.Lock), c.Read)
 	good := c.Status <= dlm.SyncValNotValid
 	if o.l != nil && o.l.busy == o {
 		o.l.busy = nil
@@ -206,15 +225,22 @@ func (s *sim) told(p *proc, c *process.Completion) {
 			if o.verb == askCreate {
 				o.g.number = uint32(c.Number)
 				s.groups = append(s.groups, o.g)
+				s.Reached.Created++
+			} else {
+				s.Reached.Attached++
 			}
 			o.g.members = append(o.g.members, p)
 			p.group = o.g
+			if o.g.deserted < o.began {
+				o.g.deserted = 0 // it has gone on
+			}
 		}
 	case askDetach:
 		if c.Status != dlm.Success {
 			s.fail("detach: status %d", c.Status)
 		}
 		p.group = nil
+		s.Reached.Detached++
 		switch {
 		case o.g.ending == 0:
 		case o.g.flags&group.Owned != 0 && o.g.creator == p, o.g.flags&group.Perm == 0 && len(o.g.members) == 0 && !s.asked(o.g, askAttach):
@@ -224,6 +250,7 @@ func (s *sim) told(p *proc, c *process.Completion) {
 		}
 	case askDestroy:
 		if c.Status == dlm.Success {
+			s.Reached.Destroyed++
 			s.ended(o.g)
 			if p.group == o.g {
 				p.group = nil
@@ -235,7 +262,7 @@ func (s *sim) told(p *proc, c *process.Completion) {
 }
 
 // granted takes the outcome of a request for a lock.
-func (s *sim) granted(o *op, c *process.Completion, good bool) {
+func (s *All) granted(o *op, c *process.Completion, good bool) {
 	l := o.l
 	if !good {
 		switch {
@@ -257,38 +284,84 @@ func (s *sim) granted(o *op, c *process.Completion, good bool) {
 	if l.grp != nil && l.grp.ending != 0 {
 		l.vague = true
 	}
+	if l.grp != nil {
+		s.Reached.GroupLocks++
+	} else {
+		s.Reached.OwnLocks++
+	}
 	if o.write != 0 {
 		s.written(o)
 	}
+	s.fences = append(s.fences, fencing{l, o.p.Process})
 	if !c.Read {
 		return
 	}
 	r := l.res
 	w := binary.BigEndian.Uint32(c.Value[:])
-	if !r.writes[w] || w < o.done {
-		s.fail("%s: read write %d, but %d was done before the request", r.name, w, o.done)
-	}
 	valid := c.Status == dlm.Success || c.Status == dlm.Synch
-	if valid && r.broken && r.broke < o.began && !mode.Compatible(o.want, r.was) && from != r.was {
+	anew := func(since int) bool { return r.empty >= since && r.empty > 0 }
+	switch {
+	case r.writes[w] && w >= o.done:
+	case w == 0 && anew(o.since):
+	case r.writes[w] && !valid && s.lossy(o.since):
+		s.Reached.Old++
+	default:
+		s.fail("%s: read write %d, valid: %v, but %d was done before the request", r.name, w, valid, o.done)
+	}
+	if !valid {
+		s.Reached.Invalid++
+	}
+	if valid && r.broken && r.broke < o.began && !anew(r.broke) && !mode.Compatible(o.want, r.was) && from != r.was {
 		s.fail("%s: a writer in %v died in step %d, but write %d is told to be valid", r.name, r.was, r.broke, w)
 	}
 	ghost := slices.ContainsFunc(s.locks, func(l *lk) bool {
 		return l.res == r && !l.gone && l.grp != nil && l.grp.ending != 0 && l.writer()
 	})
-	if !valid && r.doubt == 0 && r.sure < o.began && !ghost {
+	if !valid && !s.shaken && r.doubt == 0 && r.sure < o.began && !ghost {
 		s.fail("%s: write %d is told to be not valid, but no writer died", r.name, w)
 	}
 }
 
+// fence: the tokens of locks that were granted in PW or EX, and are held so, are the newest.
+func (s *All) fence() {
+	due := s.fences
+	s.fences = nil
+	for i, f := range due {
+		l := f.l
+		if slices.ContainsFunc(due[i+1:], func(x fencing) bool { return x.l == l }) || !mode.Writer(l.mode) || !l.certain() || f.p.Dead() {
+			continue
+		}
+		number := uint32(0)
+		if l.grp != nil {
+			number = l.grp.number
+		}
+		t, ok := s.w.Token(f.p, l.id, number)
+		if !ok {
+			continue
+		}
+		if !l.res.fence.Less(t) {
+			s.fail("%s: fencing token %x.%d after %x.%d", l.res.name, t.Assign, t.Seq, l.res.fence.Assign, l.res.fence.Seq)
+		}
+		l.res.fence = t
+		s.Reached.Tokens++
+	}
+}
+
+// fencing is a lock that p was told is granted.
+type fencing struct {
+	l *lk
+	p Process
+}
+
 // written: a write is done.
-func (s *sim) written(o *op) {
+func (s *All) written(o *op) {
 	if o.write == 0 {
 		return
 	}
 	r := o.l.res
-	r.done = max(r.done, o.write)
+	r.done, r.doneAt = max(r.done, o.write), s.w.Steps()
 	// Until everybody knew of the death, the dead could still be granted something.
-	if r.doubt != 0 && r.doubt < s.settled && s.settled <= o.began {
-		r.doubt, r.sure = 0, s.steps
+	if r.doubt != 0 && !s.shaken && r.doubt < s.settled && s.settled <= o.began {
+		r.doubt, r.sure = 0, s.w.Steps()
 	}
 }
