@@ -586,13 +586,21 @@ func (a *Agent) appoint(d proto.Digest, q asker) {
 	a.answer(q, q.proc, a.assign)
 }
 
-// appointFor has the agent's own process take an empty tree on behalf of another.
+// appointFor has the agent's own process take an empty tree on behalf of another. When that
+// has ended, and the agent is about to leave, or it has yet to join, anybody does.
 func (a *Agent) appointFor(t *tree, q asker) {
 	t.root = q.root
 	a.assign++
 	t.asking = append(t.asking, q)
 	t.master, t.held = 0, false
-	t.placing, t.next = a.world.Self(), a.assign
+	to := a.world.Self()
+	if !a.live[to] {
+		to = a.anybody(t)
+	}
+	t.placing, t.next = to, a.assign
+	if to == 0 {
+		return // it waits for the next process
+	}
 	a.send(t.placing, proto.Msg{Kind: proto.KInstall, Image: rebuild.Empty(q.root, a.assign)})
 }
 

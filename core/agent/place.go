@@ -264,8 +264,7 @@ func (a *Agent) roomiest(t *tree, im *proto.Image) (best proto.ProcID) {
 	if self := a.world.Self(); a.central && a.connected[self] && !t.refused[self] {
 		return self
 	}
-	able := func(p proto.ProcID) bool { return a.connected[p] && !a.groups[p] && !t.refused[p] }
-	if only := im.Locks[0].Owner; able(only) && len(im.Locks) == 1 {
+	if only := im.Locks[0].Owner; a.able(t, only) && len(im.Locks) == 1 {
 		return only
 	}
 	count := map[proto.ProcID]int{}
@@ -273,19 +272,29 @@ func (a *Agent) roomiest(t *tree, im *proto.Image) (best proto.ProcID) {
 		count[im.Locks[i].Owner]++
 	}
 	for p := range count {
-		if able(p) && (best == 0 || count[p] > count[best] || count[p] == count[best] && p < best) {
+		if a.able(t, p) && (best == 0 || count[p] > count[best] || count[p] == count[best] && p < best) {
 			best = p
 		}
 	}
 	if best != 0 {
 		return best
 	}
+	return a.anybody(t)
+}
+
+// anybody is the oldest process that can master a tree and has not refused to; 0 when there
+// is none.
+func (a *Agent) anybody(t *tree) proto.ProcID {
 	for _, p := range sorted(a.connected) {
-		if able(p) {
+		if a.able(t, p) {
 			return p
 		}
 	}
 	return 0
+}
+
+func (a *Agent) able(t *tree, p proto.ProcID) bool {
+	return a.connected[p] && !a.groups[p] && !t.refused[p]
 }
 
 // free ends a tree that nobody needs; who asks for it starts a new one.

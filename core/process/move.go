@@ -216,10 +216,11 @@ type doubted struct {
 
 // doubt is for a view in which an heir is dead, or of a directory that knows nothing: its
 // process may have missed who masters the tree now. So it reports its locks, puts off
-// what the master sends, and asks.
-func (r *root) doubt(lost bool) {
+// what the master sends, and asks. A tree whose move began after the first view of that
+// directory, anew, is not given up: its master has said that it has it.
+func (r *root) doubt(lost, anew bool) {
 	switch {
-	case lost && (r.where == moving || r.where == installing && r.arriving):
+	case lost && anew && (r.where == moving || r.where == installing && r.arriving):
 		r.strand()
 	case r.where == remote && r.ownCount > 0 && (r.heir != 0 && !r.shard.p.alive(r.heir) || lost && (r.heir != 0 || !r.sure)):
 		r.where, r.doubted = orphan, &doubted{op: r.ops}

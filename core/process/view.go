@@ -238,7 +238,7 @@ func (p *Process) view(m *proto.Msg) {
 		}
 		for r := s.order.head; r != nil; {
 			next := r.next
-			r.doubt(lost)
+			r.doubt(lost, anew)
 			if anew {
 				r.introduce(view)
 			}
