@@ -362,6 +362,19 @@ func (n *Notes) IDs() (out []proto.ProcID) {
 	return out
 }
 
+// IDs are the containers, also those of which it could not be noted yet that they have begun
+// or ended: whoever is told who lives, or is told something, is one of these.
+func (g *Groups) IDs() []proto.ProcID {
+	out := g.past.IDs()
+	for id := range g.byProc {
+		if !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // Inside and outside: within the container's process a lock's id has no mark.
 func inside(id proto.LockID) proto.LockID { return id &^ proto.GroupBit }
 

@@ -112,17 +112,20 @@ func (w *hostWorld) Connected() (out []proto.ProcID) {
 	}
 	slices.Sort(out)
 	if w.groups != nil {
-		out = append(out, w.noted.Notes().IDs()...)
+		out = append(out, w.groups.IDs()...)
 	}
 	return out
 }
 
 // Containers implements host.World.
 func (w *hostWorld) Containers() []proto.ProcID {
-	if w.noted == nil {
-		return nil
+	switch {
+	case w.groups != nil:
+		return w.groups.IDs()
+	case w.noted != nil:
+		return w.noted.Notes().IDs()
 	}
-	return w.noted.Notes().IDs()
+	return nil
 }
 
 // Here implements host.World.
