@@ -10,6 +10,7 @@
 //   - every call is answered once, also if the agent that took it died;
 //   - when all locks are given up nothing is left, at masters or in notes.
 //
-// Package sim does the same for all that single processes do, with more insight into
-// the masters.
+// The programs and what they know are package programs'. Package sim runs them on several
+// hosts, and does the same for all that single processes do, with more insight into the
+// masters.
 package groups

@@ -154,7 +154,7 @@ func (s *All) asked(g *grp, v ...verb) bool {
 
 // lives: what might have ended g has not, unless something else will.
 func (s *All) lives(g *grp) {
-	if len(g.members) > 0 && !s.asked(g, askDetach, askDestroy) {
+	if !g.over && len(g.members) > 0 && !s.asked(g, askDetach, askDestroy) {
 		g.ending = 0
 	}
 }

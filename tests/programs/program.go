@@ -104,20 +104,18 @@ func (s *All) Act() {
 		return
 	}
 	p := able[s.rng.IntN(len(able))]
-	for _, o := range s.ops {
-		if o.p == p && o.verb >= askCreate {
-			return // between two containers
-		}
+	if s.moving(p) {
+		return
 	}
 	if p.group == nil && !p.pin && s.one(3) { // who keeps the resources stays out of it
 		s.enter(p)
 		return
 	}
-	if p.group != nil && s.one(14) {
+	if p.group != nil && s.one(s.Stay) {
 		s.leave(p)
 		return
 	}
-	if here := s.here(p); s.one(60) && len(here) > 0 {
+	if here := s.here(p); s.one(s.Keep) && len(here) > 0 {
 		s.destroy(p, here[s.rng.IntN(len(here))])
 		return
 	}
@@ -168,7 +166,7 @@ func (s *All) here(p *Program) (out []*grp) {
 	return out
 }
 
-// pinned has p keep a resource.
+// lockRoot has p keep a resource.
 func (s *All) lockRoot(p *Program, r *resource) {
 	s.lock(p, nil, r, mode.NL, dlm.Expedite)
 	p.locks[len(p.locks)-1].pin = true

@@ -52,6 +52,8 @@ type All struct {
 	token  uint64
 	write  uint32
 	fences []fencing // not checked yet
+	// Stay and Keep: how seldom a program leaves its container, or destroys one.
+	Stay, Keep int
 	// Calls counts what they have asked for.
 	Calls int
 	// Reached counts what has happened to them.
@@ -86,7 +88,7 @@ type Program struct {
 
 // New makes the programs of a schedule.
 func New(w World, rng *rand.Rand) *All {
-	return &All{w: w, rng: rng, of: map[Process]*Program{}, ops: map[uint64]*op{}}
+	return &All{Stay: 14, Keep: 60, w: w, rng: rng, of: map[Process]*Program{}, ops: map[uint64]*op{}}
 }
 
 // Start is called with each new process.
@@ -133,7 +135,9 @@ func (s *All) Pin() {
 func (s *All) pin(p *Program) {
 	p.pin = true
 	for _, r := range s.res {
-		s.lockRoot(p, r)
+		if !p.Dead() {
+			s.lockRoot(p, r)
+		}
 	}
 }
 
@@ -194,6 +198,7 @@ func (s *All) Gone(host any) {
 // Exclusion checks that whoever holds for certain is alone with those that are compatible.
 // It is to be called after every step.
 func (s *All) Exclusion() {
+	s.locks = slices.DeleteFunc(s.locks, func(l *lk) bool { return l.gone })
 	s.exclusion()
 	s.fence()
 	for _, r := range s.res {
@@ -278,4 +283,71 @@ func ContainerOf(n *group.Notes, number uint32) proto.ProcID {
 // AddRoot gives the programs one more resource.
 func (s *All) AddRoot(r proto.Root) {
 	s.res = append(s.res, &resource{root: r, name: string(r.Name.Bytes()), writes: map[uint32]bool{0: true}})
+}
+
+// KeepPinned has others keep the resources when too few do.
+func (s *All) KeepPinned() {
+	var able []*Program
+	n := 0
+	for _, p := range s.alive() {
+		switch {
+		case p.pin:
+			n++
+		case p.ID() != 0 && !p.Stopped() && p.group == nil && !s.moving(p):
+			able = append(able, p)
+		}
+	}
+	if n < 2 && len(able) > 0 {
+		s.pin(able[s.rng.IntN(len(able))])
+	}
+}
+
+// moving reports whether p is between two containers.
+func (s *All) moving(p *Program) bool {
+	for _, o := range s.ops {
+		if o.p == p && o.verb >= askCreate {
+			return true
+		}
+	}
+	return false
+}
+
+// Reach is how often something was.
+type Reach struct {
+	N    int
+	Name string
+}
+
+// List tells what was reached.
+func (c *Counts) List() []Reach {
+	return []Reach{
+		{c.Created, "containers created"},
+		{c.Attached, "  attached to"},
+		{c.Detached, "  detached from"},
+		{c.Destroyed, "  destroyed"},
+		{c.OwnLocks, "locks granted to processes"},
+		{c.GroupLocks, "locks granted to containers"},
+		{c.Survived, "members that died and left the locks of their container"},
+		{c.GoneHosts, "containers that ended with their host"},
+		{c.GoneWriters, "  their locks in PW or EX"},
+		{c.Invalid, "values told to be not valid"},
+		{c.Old, "  older than the last one, after the loss of a host"},
+		{c.Tokens, "fencing tokens"},
+	}
+}
+
+// Add adds what another schedule has reached.
+func (c *Counts) Add(x *Counts) {
+	c.Created += x.Created
+	c.Attached += x.Attached
+	c.Detached += x.Detached
+	c.Destroyed += x.Destroyed
+	c.OwnLocks += x.OwnLocks
+	c.GroupLocks += x.GroupLocks
+	c.Survived += x.Survived
+	c.GoneHosts += x.GoneHosts
+	c.GoneWriters += x.GoneWriters
+	c.Invalid += x.Invalid
+	c.Old += x.Old
+	c.Tokens += x.Tokens
 }

@@ -26,11 +26,16 @@ func (n *node) Alarm(at int64) {
 // Deadlock implements process.World.
 func (n *node) Deadlock(c []process.Link) {
 	s := n.s
-	s.markCycles()
+	if s.all == nil {
+		s.markCycles()
+	}
 	if !n.doomed {
 		s.counts[cyclesFound]++
 		s.counts[cycleSteps] += len(c)
 		s.note("   %s finds a deadlock of %d", n, len(c))
+	}
+	if s.all != nil {
+		return
 	}
 	victims := 0
 	for _, k := range c {
@@ -70,7 +75,9 @@ func (s *sim) ring(calm bool) bool {
 	n.alarm = 0
 	s.step(n, func() {
 		s.note("%s searches", n)
-		s.markCycles()
+		if s.all == nil {
+			s.markCycles()
+		}
 		n.p.Tick()
 	})
 	return true
@@ -85,6 +92,11 @@ func (s *sim) search() {
 		for _, n := range s.nodes {
 			if !n.dead && n.alarm != 0 && (next == 0 || n.alarm < next) {
 				next = n.alarm
+			}
+		}
+		for _, m := range s.hosts {
+			if r := m.role; r != nil && r.alarm != 0 && (next == 0 || r.alarm < next) {
+				next = r.alarm
 			}
 		}
 		if next == 0 || next > until {

@@ -16,6 +16,11 @@
 //   - watch.go: exclusion, queue order and the masters' state after every step;
 //   - rest.go: what must be true when everything has been delivered.
 //
+// With several hosts (host.go, hostfaults.go) each has its clock, its store and its agent. In
+// schedules with containers (containers.go, guest.go) these agents play group lock
+// containers; user and observer are package programs then, whose programs share what one
+// host has.
+//
 // A kill can come in the middle of a step: then only the first part of what the
 // step wrote to shared memory happened, and of what it sent.
 package sim

@@ -105,7 +105,7 @@ func (s *sim) kill(n *node) {
 	}
 	s.note("%s is killed", n)
 	for _, q := range s.queues {
-		if q.from == n && len(q.msgs) > 0 && s.one(5) {
+		if q.sentBy(n) && len(q.msgs) > 0 && s.one(5) {
 			q.msgs = q.msgs[:s.rng.IntN(len(q.msgs)+1)]
 		}
 	}
@@ -129,7 +129,7 @@ func (s *sim) cutStep(n *node, undo []func()) {
 		undo[i]()
 	}
 	for _, q := range s.queues {
-		if q.from != n || len(q.msgs) <= q.whole {
+		if !q.sentBy(n) || len(q.msgs) <= q.whole {
 			continue
 		}
 		keep := q.whole
@@ -180,5 +180,8 @@ func (s *sim) bury(n *node) {
 		}
 	}
 	s.mourn(n)
+	if s.all != nil {
+		s.mournProgram(n)
+	}
 	s.sweep()
 }

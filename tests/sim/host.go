@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/godlm/godlm/core/agent"
+	"github.com/godlm/godlm/core/group"
 	"github.com/godlm/godlm/core/host"
 	"github.com/godlm/godlm/core/proto"
 )
@@ -52,6 +53,7 @@ type machine struct {
 	role       *role // its agent; nil when there is none
 	dir        map[proto.Digest]agent.Entry
 	remembered *agent.Remembered
+	notes      *group.Notes // of containers
 
 	file   hostFile
 	store  string // directory of its store; "" alone
@@ -67,7 +69,7 @@ func (m *machine) String() string { return m.name }
 
 func (s *sim) newMachine() *machine {
 	return &machine{
-		s: s, name: fmt.Sprintf("h%d", len(s.hosts)), dir: map[proto.Digest]agent.Entry{}, remembered: &agent.Remembered{},
+		s: s, name: fmt.Sprintf("h%d", len(s.hosts)), dir: map[proto.Digest]agent.Entry{}, remembered: &agent.Remembered{}, notes: &group.Notes{},
 		rate: 1000, file: hostFile{s: s},
 	}
 }
@@ -140,8 +142,16 @@ func (r source) Read(b []byte) (int, error) {
 // It must not run beside others: libraries draw lots from crypto/rand.Reader, which is
 // the seed's for the time.
 func RunHosts(seed uint64, base string, tracing bool) Outcome {
-	s := &sim{
-		rng:      mathrand.New(mathrand.NewPCG(seed, 0x4057)),
+	s := newSeveral(seed, 0x4057, tracing)
+	defer s.lots(seed)()
+	s.found(base)
+	return s.run()
+}
+
+// newSeveral is a schedule without its hosts. kind tells it from others of the same seed.
+func newSeveral(seed, kind uint64, tracing bool) *sim {
+	return &sim{
+		rng:      mathrand.New(mathrand.NewPCG(seed, kind)),
 		byID:     map[proto.ProcID]*node{},
 		files:    map[proto.ProcID]*file{},
 		regByKey: map[place]*reg{},
@@ -149,10 +159,18 @@ func RunHosts(seed uint64, base string, tracing bool) Outcome {
 		heard:    map[asked]uint32{},
 		tracing:  tracing,
 	}
-	s.base, s.cut = base, map[way]bool{}
+}
+
+// lots has libraries draw the seed's, until what it returns is called.
+func (s *sim) lots(seed uint64) (end func()) {
 	old := rand.Reader
 	rand.Reader = source{mathrand.New(mathrand.NewPCG(seed, 0x4e11))}
-	defer func() { rand.Reader = old }()
+	return func() { rand.Reader = old }
+}
+
+// found makes the hosts.
+func (s *sim) found(base string) {
+	s.base, s.cut = base, map[way]bool{}
 	s.over = map[membership]bool{}
 	n, voters := 3, 3
 	switch s.rng.IntN(10) {
@@ -183,7 +201,6 @@ func RunHosts(seed uint64, base string, tracing bool) Outcome {
 			s.voters = append(s.voters, m.name)
 		}
 	}
-	return s.run()
 }
 
 func (s *sim) panics(err error) { panic(err) }
@@ -278,6 +295,9 @@ func (s *sim) pass(d int64) {
 // shake: what somebody was master of may have to be put together without its journal.
 func (s *sim) shake() {
 	s.shaken = true
+	if s.all != nil {
+		s.all.Shake()
+	}
 	for _, r := range s.regs {
 		r.shaken = true
 		r.spread()
@@ -350,8 +370,27 @@ func (s *sim) settled() bool {
 		}
 		epoch = m.role.h.State().Epoch
 	}
+	if s.all != nil && !s.onlyMembers() {
+		return false
+	}
 	for _, n := range s.nodes {
 		if !n.dead && (n.link == nil || n.link.role != n.home.role || !n.link.welcomed) {
+			return false
+		}
+	}
+	return true
+}
+
+// onlyMembers reports whether the hosts have noticed that those are gone that are.
+func (s *sim) onlyMembers() bool {
+	now := map[membership]bool{}
+	for _, m := range s.hosts {
+		if !m.gone {
+			now[membership{m.role.id, m.role.h.Birth()}] = true
+		}
+	}
+	for _, m := range s.hosts {
+		if !m.gone && slices.ContainsFunc(m.role.h.State().Hosts, func(x proto.Host) bool { return !now[membership{x.ID, x.Birth}] }) {
 			return false
 		}
 	}

@@ -239,6 +239,7 @@ func (s *sim) crashNow(m *machine) {
 	if m.role != nil {
 		s.endRole(m.role)
 	}
+	s.guestsEnd(membership{m.id, m.file.birth})
 	m.down = true
 	m.dir, m.remembered, m.file = map[proto.Digest]agent.Entry{}, &agent.Remembered{}, hostFile{s: s}
 	s.shake()

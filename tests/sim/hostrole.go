@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ type council struct {
 	ends    int64 // when it will have ended; 0: nothing is known of that
 	leaving bool  // its process has ended but for it
 	asked   bool  // it has said goodbye
+	playing
 }
 
 // enter takes up this host's part.
@@ -63,6 +65,7 @@ func (r *role) enter() {
 
 // end lets go of what an agent had open.
 func (r *role) end() {
+	r.abandon()
 	if r.st != nil {
 		if err := r.st.Close(); err != nil {
 			r.s.fail("%s: %v", r.m, err)
@@ -74,7 +77,7 @@ func (r *role) end() {
 // helloHost welcomes a process when this host is a member.
 func (s *sim) helloHost(l *link) {
 	r := l.role
-	if !r.h.Leased() || r.leaving {
+	if !r.h.Leased() || r.leaving || s.all != nil && r.groups == nil {
 		r.hellos = append(r.hellos, l)
 		return
 	}
@@ -113,6 +116,9 @@ func (r *role) connected(l *link, view uint64) {
 	l.greeted = true
 	l.down.msgs = append(l.down.msgs, &proto.Msg{Kind: proto.KWelcome, Proc: l.n.given, View: view, Number: uint64(r.h.Birth())})
 	r.h.Reached(l.n.given)
+	if r.groups != nil {
+		r.groups.Reached(l.n.given)
+	}
 }
 
 // hostsAt are those known to be at an address.
@@ -192,12 +198,30 @@ func (r *role) Reach(id proto.HostID, addr string) {
 }
 
 // Begin implements host.World.
-func (r *role) Begin(uint32) bool { return true }
+func (r *role) Begin(birth uint32) bool {
+	if r.s.all == nil {
+		return true
+	}
+	m, old := r.m, r.m.notes
+	r.begun = true
+	r.s.change(
+		func() { m.notes = old.Clone(); m.notes.Since(fmt.Sprintf("%d/%d", m.booted, birth)) },
+		func() { m.notes = old })
+	return true
+}
 
 // Serve implements host.World.
 func (r *role) Serve() {
 	if !r.h.Leased() || r.leaving {
 		return
+	}
+	if r.s.all != nil {
+		if r.groups == nil && r.begun && r.h.Ready() {
+			r.startGroups()
+		}
+		if r.groups == nil {
+			return
+		}
 	}
 	list := r.hellos
 	r.hellos = nil
@@ -275,14 +299,19 @@ func (r *role) Connected() (out []proto.ProcID) {
 		}
 	}
 	slices.Sort(out)
+	if r.groups != nil {
+		out = append(out, r.containers()...)
+	}
 	return out
 }
 
 // Containers implements host.World.
-func (r *role) Containers() []proto.ProcID { return nil }
+func (r *role) Containers() []proto.ProcID { return r.containers() }
 
 // Here implements host.World.
-func (r *role) Here(p proto.ProcID) bool { return slices.Contains(r.known, p) }
+func (r *role) Here(p proto.ProcID) bool {
+	return slices.Contains(r.known, p) || r.groups != nil && r.groups.IsGroup(p)
+}
 
 // Past implements host.World.
 func (r *role) Past(believe bool) *agent.Lasting {

@@ -69,6 +69,9 @@ func (s *sim) lookOver(r *role) {
 	if r.h == nil {
 		return
 	}
+	if s.all != nil {
+		s.countSeat(r)
+	}
 	st := r.h.State()
 	if r.looked == st.Epoch {
 		return
@@ -81,6 +84,7 @@ func (s *sim) lookOver(r *role) {
 		if k := (membership{n.hostID, n.admitted}); !s.over[k] {
 			s.over[k] = true
 			s.counts[overs]++
+			s.guestsEnd(k)
 		}
 		if !n.dead && n.until > n.home.now() {
 			s.fail("%s on %s is at work for %d ms more, and the hosts have agreed that nothing of its host is left", n, n.home, (n.until-n.home.now())/millisecond)

@@ -16,6 +16,9 @@ func (s *sim) leave(m *machine) {
 	if r == nil || r.h == nil || !r.running() || r.leaving || r.ends != 0 || !r.h.Leased() || r.host.id == 0 || r.host.doomed || s.overFor(r.host) {
 		return
 	}
+	if len(r.containers()) > 0 {
+		return
+	}
 	for _, n := range s.nodes {
 		if n.home == m && !n.dead && n != r.host && n.given != 0 {
 			return

@@ -38,6 +38,9 @@ type node struct {
 	alarm  int64                 // when to call Tick; 0: never
 
 	domains [len(domainNames)]recovering
+
+	guest *guest                  // nil but of a container
+	terms map[proto.ProcID]uint64 // of the agents that speak for containers, as it has met them
 }
 
 // peerQueues are the queues from one process to another.
@@ -46,7 +49,12 @@ type peerQueues struct{ requests, answers *queue }
 func (n *node) String() string { return n.name }
 
 // running reports whether n can take a step.
-func (n *node) running() bool { return !n.dead && !n.stopped }
+func (n *node) running() bool {
+	if n.guest != nil {
+		return n.played()
+	}
+	return !n.dead && !n.stopped
+}
 
 // addNode starts a process, on some host.
 func (s *sim) addNode() *node { return s.addNodeAt(s.someMachine()) }
@@ -68,6 +76,9 @@ func (s *sim) addNodeAt(m *machine) *node {
 	n.p.SetDeadlockWait(s.plan.patience)
 	n.p.SetMoving(uint32(s.plan.moveAfter), s.plan.moveWait)
 	s.nodes = append(s.nodes, n)
+	if s.all != nil {
+		s.all.Start(n)
+	}
 	s.counts[joins]++
 	s.note("%s starts", n)
 	return n
@@ -92,6 +103,10 @@ func (s *sim) step(n *node, do func()) {
 		return
 	}
 	do()
+	if s.all != nil {
+		s.tellPrograms(n)
+		return
+	}
 	s.settleEvents(n)
 	s.watch(n)
 }
@@ -99,7 +114,7 @@ func (s *sim) step(n *node, do func()) {
 // mark remembers what n had sent before its next step.
 func (s *sim) mark(n *node) {
 	for _, q := range s.queues {
-		if q.from == n {
+		if q.sentBy(n) {
 			q.whole = len(q.msgs)
 		}
 	}
@@ -131,9 +146,18 @@ func (n *node) outRequests(to *node) *queue {
 	q := n.queuesTo(to)
 	if q.requests == nil {
 		q.requests = n.s.newQueue(requests, n, to)
-		q.requests.msgs = append(q.requests.msgs, &proto.Msg{Kind: proto.KConnect, Proc: n.id})
+		q.requests.msgs = append(q.requests.msgs, n.introduction())
 	}
 	return q.requests
+}
+
+// introduction is what a connection begins with.
+func (n *node) introduction() *proto.Msg {
+	m := &proto.Msg{Kind: proto.KConnect, Proc: n.id}
+	if n.guest != nil {
+		m.View = n.guest.role.term
+	}
+	return m
 }
 
 // Send implements process.World.
@@ -179,7 +203,7 @@ func (n *node) Complete(c *process.Completion) { n.events = append(n.events, *c)
 
 // Blocking implements process.World.
 func (n *node) Blocking(b *process.Notice) {
-	if n.doomed {
+	if n.doomed || n.s.all != nil {
 		return
 	}
 	l := n.byID[b.Lock]
@@ -197,6 +221,9 @@ func (n *node) Blocking(b *process.Notice) {
 
 // Discard implements process.World.
 func (n *node) Discard(id proto.LockID) bool {
+	if n.s.all != nil {
+		return true
+	}
 	had := n.undel[id]
 	if !n.doomed {
 		delete(n.undel, id)

@@ -96,6 +96,9 @@ func (s *sim) newOp(v verb, l *lk) *op {
 
 // act lets some program do something.
 func (s *sim) act() bool {
+	if s.all != nil {
+		return s.actPrograms()
+	}
 	var able []*node
 	for _, n := range s.nodes {
 		if n.running() && n.id != 0 {

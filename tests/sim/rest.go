@@ -13,11 +13,7 @@ func (s *sim) atRest() {
 	s.note("at rest")
 	s.orphanedRounds()
 	s.counts[rests]++
-	for _, n := range s.nodes {
-		if !n.dead && (n.id == 0 || n.link == nil || n.link.role != n.home.role || !n.link.welcomed) {
-			s.fail("%s never reached the agent", n)
-		}
-	}
+	s.welcomedAll()
 	for _, n := range s.nodes {
 		if !n.dead {
 			s.ownerAtRest(n)
@@ -49,6 +45,15 @@ func (s *sim) atRest() {
 		r := s.byDigest[d]
 		if n := s.byID[e.Master]; n.dead {
 			s.fail("the directory names %s as master of %s", n, r.name)
+		}
+	}
+}
+
+// welcomedAll: every live process is connected to its host's agent.
+func (s *sim) welcomedAll() {
+	for _, n := range s.nodes {
+		if !n.dead && (n.id == 0 || n.link == nil || n.link.role != n.home.role || !n.link.welcomed) {
+			s.fail("%s never reached the agent", n)
 		}
 	}
 }

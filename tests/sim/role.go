@@ -138,12 +138,14 @@ func (s *sim) agentStep(r *role, do func()) {
 	if n.doomed {
 		undo := []func(){}
 		s.undo = &undo
-		do()
+		s.agentDo(do)
 		s.undo = nil
 		s.cutStep(n, undo)
 		return
 	}
-	do()
+	if s.agentDo(do) {
+		s.kill(n)
+	}
 	s.lookOver(r)
 	s.runLater()
 }
@@ -195,7 +197,12 @@ func (s *sim) foundDead(n *node) {
 		if s.files[n.given] != nil {
 			r.dead = append(r.dead, n.given)
 		}
-		s.agentStep(r, func() { r.h.Dead(n.given) })
+		s.agentStep(r, func() {
+			r.h.Dead(n.given)
+			if r.groups != nil {
+				r.groups.Died(n.given)
+			}
+		})
 		return
 	}
 	s.agentStep(r, func() { r.a.Dead(n.given) })
@@ -219,7 +226,9 @@ func (s *sim) atAgent(l *link, m *proto.Msg) {
 		s.note("agent <- %s %s", l.n, describe(m))
 	}
 	s.agentStep(r, func() {
-		if r.h != nil {
+		if r.groups != nil && m.Kind == proto.KGroup {
+			r.groups.FromMember(l.n.given, m.Call)
+		} else if r.h != nil {
 			r.h.FromProcess(l.n.given, m)
 		} else {
 			r.a.FromProcess(l.n.given, m)
@@ -287,12 +296,15 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 		if !n.knows.follows(m) {
 			break
 		}
-		for _, x := range s.nodes {
+		for _, x := range s.everybody() {
 			if x.id == 0 && x.given == 0 || n.removed[x.given] || !removes(m, x.given) {
 				continue
 			}
 			if !x.dead && x.id == 0 {
 				continue // it has yet to be welcomed, and then finds its lease over
+			}
+			if !x.dead && x.guest != nil && !slices.Contains(x.home.notes.IDs(), x.given) {
+				x.dead = true // it was not noted when its agent died, so nobody was told of it
 			}
 			if !x.dead {
 				s.fail("view %x removes %s, which is alive", m.View, x)
@@ -305,12 +317,15 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 		if q.shut {
 			return
 		}
-		before := s.beforeView(n, m)
+		var before []glimpse
+		if s.all == nil {
+			before = s.beforeView(n, m)
+		}
 		s.step(n, func() {
 			if s.tracing {
 				s.note("%s <- agent %s", n, describe(m))
 			}
-			for _, x := range s.nodes {
+			for _, x := range s.everybody() {
 				if x.given != 0 && removes(m, x.given) && !n.removed[x.given] {
 					n.removed[x.given] = true
 					s.counts[removals]++
@@ -319,7 +334,9 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 			n.knows = knowledge{m.View, m.Number, true}
 			n.p.FromAgent(m)
 		})
-		s.afterView(n, before)
+		if s.all == nil {
+			s.afterView(n, before)
+		}
 		return
 	}
 	s.step(n, func() {
@@ -377,7 +394,7 @@ func removes(m *proto.Msg, x proto.ProcID) bool {
 	if m.Flags&proto.ViewNews != 0 {
 		return contains(m.Dead, x)
 	}
-	return uint64(x) <= m.View && !contains(m.Procs, x)
+	return uint64(x) <= m.View && !contains(m.Procs, x) && !contains(m.Groups, x)
 }
 
 func contains(procs []proto.ProcID, p proto.ProcID) bool {
@@ -391,6 +408,12 @@ func contains(procs []proto.ProcID, p proto.ProcID) bool {
 
 // Send implements agent.World and host.World.
 func (r *role) Send(to proto.ProcID, m *proto.Msg) {
+	if c := r.s.byID[to]; c != nil && c.guest != nil {
+		if q := c.guest.inbox; c.guest.role == r && !c.dead {
+			q.msgs = append(q.msgs, r.s.copyOf(m))
+		}
+		return
+	}
 	for i := len(r.links) - 1; i >= 0; i-- {
 		l := r.links[i]
 		if l.n.given == to && l.greeted && !l.down.shut {

@@ -8,6 +8,7 @@ import (
 	"github.com/godlm/godlm/core/agent"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/tests/programs"
 )
 
 // Outcome is how a schedule ended.
@@ -17,6 +18,9 @@ type Outcome struct {
 	Counts  [countEnd]int
 	Steps   int
 	States  map[uint64]struct{} // of several hosts: in which the schedule has seen them
+	// Crowd and Programs are of schedules with containers.
+	Crowd    [crowdEnd]int
+	Programs programs.Counts
 }
 
 // failure ends a schedule.
@@ -39,6 +43,7 @@ type sim struct {
 	files  map[proto.ProcID]*file
 	undo   *[]func() // of writes to shared memory in a step that will be cut
 	several
+	crowding
 
 	regs     []*reg
 	regByKey map[place]*reg
@@ -170,14 +175,24 @@ func (s *sim) run() (out Outcome) {
 			out.Failure = fmt.Sprintf("panic: %v", x)
 		}
 		out.Trace, out.Counts, out.Steps = s.trace, s.counts, s.steps
-		out.States = s.states
+		out.States, out.Crowd = s.states, s.crowd
+		if s.all != nil {
+			out.Programs = s.all.Reached
+		}
 	}()
 	defer s.closeAll()
 	s.choosePlan()
 	if len(s.hosts) > 1 {
 		s.chooseTrouble()
 	}
+	if s.all != nil {
+		s.chooseCrowd()
+	}
 	s.start()
+	if s.all != nil {
+		s.runPrograms()
+		return out
+	}
 	for round := 0; round < s.plan.rounds; round++ {
 		s.trouble(s.calls + s.plan.calls)
 		s.calm()
@@ -202,7 +217,10 @@ func tail(lines []string, n int) string {
 
 // start makes the first processes and chooses the roots' names.
 func (s *sim) start() {
-	for i := 0; i < s.plan.roots; i++ {
+	if s.all != nil {
+		s.addProgramRoots()
+	}
+	for i := 0; i < s.plan.roots && s.all == nil; i++ {
 		root := proto.Root{Name: proto.MakeName([]byte{'r', byte('0' + i/2)})}
 		if i%2 == 1 {
 			root.Space = proto.Namespace{Kind: proto.PerUser, ID: 7}
@@ -222,6 +240,9 @@ func (s *sim) trouble(calls int) {
 	for s.calls < calls && s.steps < limit {
 		s.steps++
 		s.pass(s.pace)
+		if s.all != nil {
+			s.all.Exclusion()
+		}
 		if s.fault() {
 			continue
 		}
@@ -253,6 +274,9 @@ func (s *sim) calm() {
 	limit, begin := s.steps+50000, s.time
 	for s.progress(true) || s.unsettled() {
 		s.steps++
+		if s.all != nil {
+			s.all.Exclusion()
+		}
 		if s.steps > limit || s.time > begin+calmTime {
 			s.fail("the system does not come to rest within %d ms%s", s.time-begin, s.stalls())
 		}

@@ -76,21 +76,7 @@ func (s *sim) lockOf(t *tree.Lock) *lk {
 
 // watchTree looks at a tree that n masters.
 func (s *sim) watchTree(n *node, h *process.Held) {
-	ri := slices.Index(s.roots, h.Root)
-	if ri < 0 {
-		s.fail("%s masters a root that nobody asked for", n)
-	}
-	if other := s.serving[ri].n; other != nil && other != n && !h.Tree.Idle() {
-		other.p.Walk(func(o process.Held) {
-			if o.Root == h.Root && o.Serving && !o.Tree.Idle() {
-				s.fail("%s and %s both master r%d", n, other, ri)
-			}
-		})
-	}
-	if s.serving[ri].assign > h.Assign {
-		s.fail("%s masters r%d under assignment %x, after %x", n, ri, h.Assign, s.serving[ri].assign)
-	}
-	s.serving[ri] = serving{n, h.Assign}
+	ri := s.watchServing(n, h)
 	s.looks++
 	h.Tree.EachLock(func(t *tree.Lock) { s.watchLock(t) })
 	removed := func(x *node) bool { return n.removed[x.given] || x.given == 0 }
@@ -112,6 +98,26 @@ func (s *sim) watchTree(n *node, h *process.Held) {
 		}
 		r.reign = h.Assign
 	}
+}
+
+// watchServing looks at who serves a root, and under which assignment.
+func (s *sim) watchServing(n *node, h *process.Held) (ri int) {
+	ri = slices.Index(s.roots, h.Root)
+	if ri < 0 {
+		s.fail("%s masters a root that nobody asked for", n)
+	}
+	if other := s.serving[ri].n; other != nil && other != n && !h.Tree.Idle() {
+		other.p.Walk(func(o process.Held) {
+			if o.Root == h.Root && o.Serving && !o.Tree.Idle() {
+				s.fail("%s and %s both master r%d", n, other, ri)
+			}
+		})
+	}
+	if s.serving[ri].assign > h.Assign {
+		s.fail("%s masters r%d under assignment %x, after %x", n, ri, h.Assign, s.serving[ri].assign)
+	}
+	s.serving[ri] = serving{n, h.Assign}
+	return ri
 }
 
 func (s *sim) stateOf(r *reg, b *proto.Block) state {

@@ -12,12 +12,14 @@ const (
 	answers              // a master's messages to an owner
 	toAgent
 	fromAgent
+	toGuest // the agent's to a container that it plays
 )
 
 // queue carries messages of one kind between two parties, in order.
 type queue struct {
 	lane     lane
 	from, to *node
+	carrier  *node // of a container's queue: the process of the agent that plays it
 	link     *link // of the agent's queues
 	msgs     []*proto.Msg
 	whole    int  // messages that were there before the sender's latest step
@@ -43,6 +45,9 @@ func (s *sim) newQueue(l lane, from, to *node) *queue {
 		q.slow = 1 + s.rng.IntN(40)
 	case 2:
 		q.slow = 1000
+	}
+	if from.guest != nil {
+		q.carrier = from.guest.role.host
 	}
 	s.queues = append(s.queues, q)
 	return q
@@ -92,6 +97,8 @@ func (s *sim) deliver(q *queue) {
 		s.atAgent(q.link, m)
 	case fromAgent:
 		s.fromAgent(q, m)
+	case toGuest:
+		s.atGuest(q, m)
 	default:
 		s.fromPeer(q, m)
 	}
@@ -101,12 +108,24 @@ func (s *sim) fromPeer(q *queue, m *proto.Msg) {
 	n := q.to
 	if m.Kind == proto.KConnect {
 		s.note("%s <- %s connects", n, q.from)
+		if q.from.guest != nil {
+			s.connectedGuest(q, m)
+			return
+		}
 		n.outAnswers(q.from).open = true
 		return
 	}
 	role := proto.ToMaster
 	if q.lane == answers {
 		role = proto.ToOwner
+	}
+	if n.guest != nil {
+		if s.tracing {
+			s.note("%s <- %s %s", n, q.from, describe(m))
+		}
+		r := n.guest.role
+		s.agentStep(r, func() { r.groups.FromPeer(n.id, q.from.id, role, m) })
+		return
 	}
 	s.step(n, func() {
 		if s.tracing {
@@ -119,7 +138,7 @@ func (s *sim) fromPeer(q *queue, m *proto.Msg) {
 			}
 			s.heard[key] = m.Op
 		}
-		if m.Kind == proto.KBlame {
+		if m.Kind == proto.KBlame && s.all == nil {
 			s.markCycles()
 		}
 		n.p.FromPeer(q.from.id, role, m)
@@ -146,6 +165,9 @@ func (s *sim) progress(calm bool) bool {
 		return true
 	}
 	if (len(ready) == 0 || s.one(8)) && s.ring(calm) {
+		return true
+	}
+	if s.all != nil && (len(ready) == 0 || s.one(8)) && s.ringGroups(calm) {
 		return true
 	}
 	if len(ready) == 0 {
