@@ -507,8 +507,24 @@ func (h *Host) freshVoter(name string) (found proto.HostID) {
 // Introduced says that the agent of another host has opened a stream to this one.
 func (h *Host) Introduced(id proto.HostID, name string, fresh bool) {
 	now := h.world.Now()
+	if len(h.known) >= mostKnown {
+		h.forgetStrangers()
+	}
 	h.known[id] = &acquaintance{name: name, fresh: fresh, here: true, last: now}
 	h.heard[id] = now
+}
+
+// mostKnown is how many hosts are remembered that are not there, and never were members.
+const mostKnown = 4096
+
+// forgetStrangers forgets those. What is told of members is in the state and the log.
+func (h *Host) forgetStrangers() {
+	for id, k := range h.known {
+		if !k.here && view.Find(h.state, id) == nil && !slices.ContainsFunc(h.state.Names, func(x proto.Host) bool { return x.ID == id }) && h.voteOf(id) == "" {
+			delete(h.known, id)
+			delete(h.heard, id)
+		}
+	}
 }
 
 // Ended says that this stream is no more.

@@ -514,3 +514,20 @@ func TestAnythingSaidForLong(t *testing.T) {
 		runtime.KeepAlive(b)
 	}
 }
+
+// Hosts that come, say who they are and go are not remembered for ever; members are.
+func TestStrangersAreForgotten(t *testing.T) {
+	w := flooded(t, false)
+	for id := proto.HostID(100); id < 100+3*mostKnown; id++ {
+		w.h.Introduced(id, "x", true)
+		w.h.Ended(id)
+	}
+	if n := len(w.h.known); n > mostKnown || len(w.h.heard) > mostKnown+1 {
+		t.Errorf("%d hosts are remembered", n)
+	}
+	for _, id := range []proto.HostID{2, 3} {
+		if w.h.known[id] == nil {
+			t.Errorf("host %d, a member, is forgotten", id)
+		}
+	}
+}

@@ -88,7 +88,7 @@ func (r *role) heardRumour(g *gossip.Gossip) {
 		switch m.State {
 		case gossip.Alive:
 			alive[id] = true
-			if addr, err := netip.ParseAddrPort(string(m.Meta[8:])); err == nil {
+			if addr, err := netip.ParseAddrPort(string(m.Meta[8:])); err == nil && r.hosts.room(0, addr) {
 				r.hosts.to(addr)
 			}
 		case gossip.Failed:

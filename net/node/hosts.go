@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,10 +35,7 @@ type hosts struct {
 	out    map[netip.AddrPort]*hostOut
 	known  map[proto.HostID]netip.AddrPort // that have introduced themselves, or are in the list
 	in     map[proto.HostID]*hostIn
-	stream struct {
-		sync.Mutex // after no other but Loop's
-		byID       map[link.StreamID]*link.Conn
-	}
+	stream accepted
 }
 
 // errLease: survivors of a host must know how long its lease may go on.
@@ -65,6 +61,8 @@ type hostIn struct {
 	h  *hosts
 	id proto.HostID // 0 until it has introduced itself
 	c  *link.Conn
+	// heard is when it has said something.
+	heard time.Time
 }
 
 func (h *hosts) init(r *role) {
@@ -72,7 +70,6 @@ func (h *hosts) init(r *role) {
 	h.out = map[netip.AddrPort]*hostOut{}
 	h.known = map[proto.HostID]netip.AddrPort{}
 	h.in = map[proto.HostID]*hostIn{}
-	h.stream.byID = map[link.StreamID]*link.Conn{}
 }
 
 func (h *hosts) node() *Node { return h.r.n }
@@ -98,11 +95,7 @@ func (h *hosts) close() {
 	for _, o := range h.out {
 		o.conn.Close()
 	}
-	h.stream.Lock()
-	defer h.stream.Unlock()
-	for _, c := range h.stream.byID {
-		c.Close()
-	}
+	h.stream.close()
 }
 
 // session is what a stream's socket is covered with.
@@ -254,10 +247,8 @@ func (h *hosts) admit(fd int) {
 	n.loop.Admit(fd, link.Admission{
 		Cover: s,
 		Find: func(id link.StreamID, fresh bool) (link.RemoteHandler, *link.Conn, error) {
-			h.stream.Lock()
-			defer h.stream.Unlock()
 			of = id
-			if c := h.stream.byID[id]; c != nil {
+			if c := h.stream.find(id); c != nil {
 				return nil, c, nil
 			}
 			if !fresh {
@@ -265,22 +256,67 @@ func (h *hosts) admit(fd int) {
 			}
 			return &hostIn{h: h}, nil, nil
 		},
-		Made: func(c *link.Conn) {
-			h.stream.Lock()
-			defer h.stream.Unlock()
-			h.stream.byID[of] = c
-		},
+		Made:   func(c *link.Conn) { h.stream.add(of, c) },
 		Failed: n.notLetIn,
 	})
 }
 
-// forget lets go of the connection of a stream that has ended.
-func (h *hosts) forget(c *link.Conn) {
-	h.stream.Lock()
-	defer h.stream.Unlock()
-	for id, x := range h.stream.byID {
-		if x == c {
-			delete(h.stream.byID, id)
+// mostHosts bounds the hosts that are known, and the addresses to which there are streams.
+// Tests lower it.
+var mostHosts = 1000
+
+// quietTime is how long one of too many hosts that is no member may say nothing. Who wants
+// to be one asks all the time. Tests lower it.
+var quietTime = 30 * time.Second
+
+// errHosts: somebody who has the key makes up hosts.
+var errHosts = errors.New("too many hosts")
+
+// room reports whether there is some for a host at an address. Who is no member, and has no
+// stream or says nothing, is forgotten if need be.
+func (h *hosts) room(id proto.HostID, addr netip.AddrPort) bool {
+	fits := func() bool {
+		_, known := h.known[id]
+		return (known || id == 0 || len(h.known) < mostHosts) && (h.out[addr] != nil || len(h.out) < mostHosts)
+	}
+	if !fits() {
+		h.forgetSome()
+	}
+	return fits()
+}
+
+// forgetSome forgets hosts that are neither members nor here, and streams to addresses of
+// nobody.
+func (h *hosts) forgetSome() {
+	wanted := map[netip.AddrPort]bool{}
+	for _, v := range h.node().cfg.Cluster.Voters {
+		wanted[v.Addr] = true
+	}
+	member := map[proto.HostID]bool{}
+	for _, x := range h.r.host.State().Hosts {
+		member[x.ID] = true
+	}
+	for id, i := range h.in {
+		if !member[id] && time.Since(i.heard) > quietTime {
+			i.c.Close()
+			h.stream.drop(i.c)
+			delete(h.in, id)
+			h.r.host.Ended(id)
+		}
+	}
+	for id, addr := range h.known {
+		if h.in[id] != nil || member[id] {
+			wanted[addr] = true
+		} else {
+			delete(h.known, id)
+		}
+	}
+	for addr, o := range h.out {
+		if !wanted[addr] {
+			c := o.conn
+			o.conn = nil // what it has yet to tell is of nobody
+			c.Close()
+			delete(h.out, addr)
 		}
 	}
 }
@@ -329,6 +365,7 @@ func (i *hostIn) Message(c *link.Conn, m *proto.Msg) error {
 	if r.closed {
 		return nil
 	}
+	i.heard = time.Now()
 	if i.id == 0 {
 		return i.intro(c, m)
 	}
@@ -363,12 +400,17 @@ func (i *hostIn) intro(c *link.Conn, m *proto.Msg) error {
 		h.tell(addr.String(), err)
 		return err
 	}
+	if !h.room(m.Host, addr) {
+		h.tell(addr.String(), errHosts)
+		return errHosts
+	}
 	if old := h.in[m.Host]; old != nil && old.c != nil {
 		// What a dead agent has left in the network may come late: if that one lives, it
 		// comes again.
 		old.c.Close()
-		h.forget(old.c)
+		h.stream.drop(old.c)
 	}
+	h.stream.introduced(c)
 	i.id, i.c = m.Host, c
 	h.in[m.Host] = i
 	h.known[m.Host] = addr
@@ -405,7 +447,7 @@ func (i *hostIn) Broken(*link.Conn, error) {}
 
 // Closed implements link.Handler.
 func (i *hostIn) Closed(c *link.Conn, err error) {
-	i.h.forget(c)
+	i.h.stream.drop(c)
 	i.h.r.later(func() {
 		if i.h.in[i.id] == i {
 			delete(i.h.in, i.id)

@@ -70,10 +70,7 @@ type peers struct {
 	groups    []proto.ProcID // containers among live
 	waiting   []*peer        // out has yet to be connected
 	some      atomic.Bool
-	streams   struct {
-		sync.Mutex // after no other but Loop's
-		byID       map[link.StreamID]*link.Conn
-	}
+	streams   accepted
 }
 
 func (t *peers) init(n *Node, self party) {
@@ -307,7 +304,7 @@ func (t *peers) view(m *proto.Msg) {
 		for _, c := range []*link.Conn{x.out, x.in} {
 			if c != nil {
 				c.Drain()
-				t.ended(c)
+				t.streams.drop(c)
 			}
 		}
 	}
@@ -441,7 +438,7 @@ func (t *peers) former(m *proto.Msg) (again bool, c *link.Conn, err error) {
 // Closed implements link.Handler.
 func (h *toOwner) Closed(c *link.Conn, _ error) {
 	t := h.t
-	t.ended(c)
+	t.streams.drop(c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if x := t.byID[h.id]; x != nil && x.in == c {

@@ -56,10 +56,8 @@ func (t *peers) admit(fd int) {
 	n.loop.Admit(fd, link.Admission{
 		Cover: s,
 		Find: func(id link.StreamID, fresh bool) (link.RemoteHandler, *link.Conn, error) {
-			t.streams.Lock()
-			defer t.streams.Unlock()
 			of = id
-			if c := t.streams.byID[id]; c != nil {
+			if c := t.streams.find(id); c != nil {
 				return nil, c, nil
 			}
 			if !fresh {
@@ -67,27 +65,9 @@ func (t *peers) admit(fd int) {
 			}
 			return &toOwner{t: t}, nil, nil
 		},
-		Made: func(c *link.Conn) {
-			t.streams.Lock()
-			defer t.streams.Unlock()
-			if t.streams.byID == nil {
-				t.streams.byID = map[link.StreamID]*link.Conn{}
-			}
-			t.streams.byID[of] = c
-		},
+		Made:   func(c *link.Conn) { t.streams.add(of, c) },
 		Failed: n.notLetIn,
 	})
-}
-
-// ended lets go of the stream of a connection that was closed.
-func (t *peers) ended(c *link.Conn) {
-	t.streams.Lock()
-	defer t.streams.Unlock()
-	for id, x := range t.streams.byID {
-		if x == c {
-			delete(t.streams.byID, id)
-		}
-	}
 }
 
 // place takes the agent's word where a process is.

@@ -22,7 +22,7 @@ const (
 // unwelcomeReasons are those that are counted, and told to people; others are the
 // network's own troubles.
 var unwelcomeReasons = [...]error{
-	secure.ErrKey, secure.ErrCluster, secure.ErrVersion, secure.ErrProtocol, errLease,
+	secure.ErrKey, secure.ErrCluster, secure.ErrVersion, secure.ErrProtocol, errLease, errHosts,
 	link.ErrStranger, link.ErrSlow, link.ErrCrowd, link.ErrDeaf,
 }
 
