@@ -511,6 +511,9 @@ func (h *Host) Introduced(id proto.HostID, name string, fresh bool) {
 		h.forgetStrangers()
 	}
 	h.known[id] = &acquaintance{name: name, fresh: fresh, here: true, last: now}
+	if id == h.state.Coordinator {
+		h.whole = nil // on the stream before it another one may have been under way
+	}
 	h.heard[id] = now
 }
 

@@ -32,7 +32,7 @@ type seat struct {
 	told   uint32
 	joins  []*joining
 	last   uint64 // number of the latest
-	whole  []byte // the last view that the coordinator has told whole
+	whole  []byte // the last view that the coordinator has told whole; nil: that may be lost
 	places map[proto.ProcID]proto.HostID
 	where  map[proto.ProcID][]proto.ProcID // who asks where a process is
 	begun  bool                            // the containers of this membership are there
@@ -156,7 +156,7 @@ func (h *Host) seated() {
 func (h *Host) giveRoster() {
 	live, dead := h.world.Processes()
 	m := &proto.Msg{Kind: proto.KRoster, Epoch: h.state.Seat, Birth: h.birth, Procs: live, Groups: h.world.Containers(), Dead: dead}
-	h.told = h.state.Seat
+	h.told, h.whole = h.state.Seat, nil
 	to := h.state.Coordinator
 	h.world.Tell(to, m)
 	for _, p := range dead {
@@ -191,6 +191,9 @@ func (h *Host) sendJournal(to proto.HostID, dead proto.ProcID) {
 func (h *Host) Broken(id proto.HostID) {
 	if h.state.Coordinator == id {
 		h.told = 0
+	}
+	if r := h.rosters[id]; r != nil {
+		r.view = 0
 	}
 }
 
@@ -293,6 +296,10 @@ func (h *Host) fromCoordinator(m *proto.Msg) {
 		var inner proto.Msg
 		data := m.Data
 		if m.Flags&proto.DeliverAgain != 0 {
+			if h.whole == nil { // with whatever else was under way; the roster brings all of it again
+				h.told = 0
+				return
+			}
 			data = h.whole
 		}
 		err := proto.Parse(data, &inner)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/godlm/godlm/core/proto"
+	"github.com/godlm/godlm/core/view"
 )
 
 // Who is asked for and has ended before the answer is not asked for for ever.
@@ -43,4 +44,43 @@ func (w *someWorld) propose(verb proto.HostVerb, id proto.HostID) {
 		}
 	}
 	w.h.propose(&e)
+}
+
+// Whether a view was lost with the stream that it went on, either side notices: the
+// coordinator sends it whole again, and who is told to take the last one and has none says
+// anew which processes it has.
+func TestViewsThatAreLost(t *testing.T) {
+	w := flooded(t, true)
+	p := proto.ProcID(w.h.state.Seat)<<32 + 50
+	w.hear(2, proto.Append(nil, &proto.Msg{Kind: proto.KRoster, Epoch: w.h.state.Seat, Birth: view.Find(w.h.state, 2).Birth, Procs: []proto.ProcID{p}}))
+	w.h.homes[p] = 2
+	whole := proto.Msg{Kind: proto.KView, View: w.h.View()}
+	again := func() bool { return (*world)(w.h).delivery(2, p, &whole).Flags == proto.DeliverAgain }
+	if again() || !again() {
+		t.Fatal("a view is told whole once")
+	}
+	if w.h.Broken(2); again() {
+		t.Error("a view that may be lost is not sent again")
+	}
+
+	w = flooded(t, false)
+	reached := proto.ProcID(w.h.state.Seat)<<32 + 50
+	data := proto.Append(nil, &proto.Msg{Kind: proto.KView, View: w.h.View()})
+	say := func(m *proto.Msg) int {
+		w.asked = nil
+		m.Kind, m.Proc = proto.KDeliver, reached
+		w.hear(2, proto.Append(nil, m))
+		return len(w.asked)
+	}
+	if say(&proto.Msg{Data: data}) != 1 || say(&proto.Msg{Flags: proto.DeliverAgain}) != 1 {
+		t.Fatal("a view does not arrive")
+	}
+	w.h.Introduced(2, "b", false)
+	if say(&proto.Msg{Flags: proto.DeliverAgain}) != 0 || w.h.told != 0 {
+		t.Error("a view of an earlier stream is believed to be the last one")
+	}
+	w.h.Tick()
+	if w.h.told != w.h.state.Seat {
+		t.Error("the roster is not given anew")
+	}
 }
