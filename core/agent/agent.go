@@ -687,14 +687,7 @@ func (a *Agent) installed(p proto.ProcID, m *proto.Msg) {
 		a.opening.installed[d] = &proto.Msg{Root: m.Root, Assign: m.Assign}
 		return
 	}
-	if len(a.recovery.kept[d]) == 0 {
-		a.holds(p, &m.Root, m.Assign)
-		return
-	}
-	// What the tree has of persistent resources must be agreed on before anybody gets a
-	// lock of them: they may have been asked for just before. Until then it is on its way.
-	root, assign := m.Root, m.Assign
-	a.world.Agree(func() { a.holds(p, &root, assign) })
+	a.holds(p, &m.Root, m.Assign)
 }
 
 // holds makes the process that has a tree installed its master.

@@ -201,7 +201,18 @@ func (a *Agent) placeTree(t *tree, left *estate) {
 		return // it waits for the next process
 	}
 	t.placing, t.next = to, im.Assign
-	a.send(t.placing, proto.Msg{Kind: proto.KInstall, Image: im})
+	install := func() {
+		if t.placing == to && t.next == im.Assign {
+			a.send(to, proto.Msg{Kind: proto.KInstall, Image: im})
+		}
+	}
+	if len(kept) == 0 {
+		install()
+		return
+	}
+	// Persistent resources may have been asked for just before, and nobody may have one that
+	// a successor would not know.
+	a.world.Agree(install)
 }
 
 // estate is what the dead have left in their value journals, read once for all trees.

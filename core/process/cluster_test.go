@@ -20,6 +20,9 @@ type cluster struct {
 	cycles [][]process.Link
 	queue  []func()
 	dir    map[proto.Digest]agent.Entry
+
+	disagree bool // Agree waits
+	agreed   []func()
 }
 
 type member struct {
@@ -268,7 +271,22 @@ func TestDeaths(t *testing.T) {
 const date = 1234567890
 
 // Agree implements agent.World.
-func (c *cluster) Agree(done func()) { done() }
+func (c *cluster) Agree(done func()) {
+	if c.disagree {
+		c.agreed = append(c.agreed, done)
+		return
+	}
+	done()
+}
+
+// agree lets all that was kept be known to successors.
+func (c *cluster) agree() {
+	for _, done := range c.agreed {
+		done()
+	}
+	c.agreed = nil
+	c.settle()
+}
 
 // Rebuilding implements agent.World.
 func (c *cluster) Rebuilding(bool) {}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/godlm/godlm/core/agent"
 	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/process"
 	"github.com/godlm/godlm/core/proto"
 )
@@ -33,4 +34,30 @@ func TestDomainsOfANewAgent(t *testing.T) {
 		want(t, "answers", len(m[0].done), 2)
 		want(t, "invalidate", m[0].done[1].Status, dlm.Success)
 	}
+}
+
+// Nobody masters a persistent resource before it is agreed that there is one: a successor of
+// the agent would not know of it.
+func TestPersistentResourcesAreAgreedFirst(t *testing.T) {
+	c, m := newCluster(t, 3)
+	c.disagree = true
+	var r process.Result
+	for i, token := range []uint64{100, 101} {
+		m[i].p.Lock(&process.LockRequest{
+			Name: proto.MakeName([]byte("R")), Mode: mode.CR, Token: token, Flags: dlm.Persist, Domain: proto.DomainDigest("D"),
+		}, &r)
+		_, st, _ := m[i].answer(&r)
+		want(t, "a persistent lock", st, dlm.Pending)
+	}
+	c.kill(m[0]) // the master
+	want(t, "answers before it is agreed", len(m[1].done), 0)
+	for _, x := range m[1].told {
+		if x.Kind == proto.KInstalled {
+			t.Error("a new master has it before it is agreed")
+		}
+	}
+	c.disagree = false
+	c.agree()
+	want(t, "answers", len(m[1].done), 1)
+	want(t, "after it is agreed", m[1].done[0].Status, dlm.Success)
 }
