@@ -176,12 +176,12 @@ func (h *Host) fromSeat(from proto.HostID, m *proto.Msg) {
 			home, known = h.me, true
 		}
 		// Of one that has ended: 0.
-		h.world.Tell(from, &proto.Msg{Kind: proto.KHome, Proc: p, Host: home})
+		h.say(from, &proto.Msg{Kind: proto.KHome, Proc: p, Host: home})
 		return
 	}
 	if !known || home != from {
 		if m.Kind == proto.KJournal { // nobody needs it any more
-			h.world.Tell(from, &proto.Msg{Kind: proto.KForget, Proc: m.Proc})
+			h.say(from, &proto.Msg{Kind: proto.KForget, Proc: m.Proc})
 		}
 		return
 	}
@@ -221,7 +221,7 @@ func (h *Host) joinFrom(from proto.HostID, m *proto.Msg) {
 	number := m.Number
 	named := func(id proto.ProcID, view uint64) {
 		h.homes[id] = from
-		h.world.Tell(from, &proto.Msg{Kind: proto.KJoined, Number: number, Proc: id, View: view})
+		h.say(from, &proto.Msg{Kind: proto.KJoined, Number: number, Proc: id, View: view})
 	}
 	if m.Flags == 1 {
 		h.agent.JoinGroup(named)

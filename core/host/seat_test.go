@@ -84,3 +84,32 @@ func TestViewsThatAreLost(t *testing.T) {
 		t.Error("the roster is not given anew")
 	}
 }
+
+// A coordinator that is removed has nothing more to say to the processes of others: what its
+// own dead have left is gone with its membership, and what it decides without that is wrong.
+func TestRemovedCoordinatorIsSilent(t *testing.T) {
+	w := flooded(t, true)
+	epoch := w.h.state.Seat
+	join := &proto.Msg{Kind: proto.KJoin, Epoch: epoch, Number: 1}
+	w.hear(2, proto.Append(nil, join))
+	p := proto.ProcID(w.h.agent.View())
+	w.hear(2, proto.Append(nil, &proto.Msg{Kind: proto.KReached, Proc: p}))
+	ask := func(name string) int {
+		before := w.told
+		root := proto.Root{Name: proto.MakeName([]byte(name))}
+		lookup := proto.Append(nil, &proto.Msg{Kind: proto.KLookup, Root: root, Number: 1})
+		w.hear(2, proto.Append(nil, &proto.Msg{Kind: proto.KForward, Proc: p, Data: lookup}))
+		w.hear(2, proto.Append(nil, join))
+		return w.told - before
+	}
+	if ask("R") == 0 {
+		t.Fatal("a coordinator does not answer")
+	}
+	w.decideOut(fuzzMe)
+	if w.h.settle(); w.h.in {
+		t.Fatal("it is still a member")
+	}
+	if n := ask("S"); n != 0 {
+		t.Errorf("%d bytes are said by a coordinator that is out", n)
+	}
+}

@@ -13,13 +13,21 @@ type world Host
 
 var _ agent.World = (*world)(nil)
 
+// say is how a coordinator tells another host something. Nobody hears of one that is out
+// what it comes to think, without what its own processes have left.
+func (h *Host) say(to proto.HostID, m *proto.Msg) {
+	if h.in {
+		h.world.Tell(to, m)
+	}
+}
+
 // Send implements agent.World.
 func (w *world) Send(to proto.ProcID, m *proto.Msg) {
 	if home, away := w.homes[to]; away {
-		w.world.Tell(home, w.delivery(home, to, m))
-		return
+		(*Host)(w).say(home, w.delivery(home, to, m))
+	} else if w.in {
+		w.world.Send(to, m)
 	}
-	w.world.Send(to, m)
 }
 
 // delivery is the message by which another host's process is told something. Its host keeps
@@ -44,10 +52,10 @@ func (w *world) SendAll(to []proto.ProcID, m *proto.Msg) {
 		home, away := w.homes[p]
 		switch {
 		case !away:
-			w.world.Send(p, m)
+			w.Send(p, m)
 		case !told[home]:
 			told[home] = true
-			w.world.Tell(home, &proto.Msg{Kind: proto.KDeliver, Data: proto.Append(nil, m)})
+			(*Host)(w).say(home, &proto.Msg{Kind: proto.KDeliver, Data: proto.Append(nil, m)})
 		}
 	}
 }
@@ -83,7 +91,7 @@ func (w *world) Retire(dead proto.ProcID, tree proto.Digest) {
 	}
 	if e := w.journals[dead]; e != nil {
 		e.retired[tree] = true
-		w.world.Tell(home, &proto.Msg{Kind: proto.KRetire, Proc: dead, Domain: tree})
+		(*Host)(w).say(home, &proto.Msg{Kind: proto.KRetire, Proc: dead, Domain: tree})
 	}
 }
 
@@ -96,7 +104,7 @@ func (w *world) Forget(dead proto.ProcID) {
 	}
 	delete(w.homes, dead)
 	delete(w.journals, dead)
-	w.world.Tell(home, &proto.Msg{Kind: proto.KForget, Proc: dead})
+	(*Host)(w).say(home, &proto.Msg{Kind: proto.KForget, Proc: dead})
 }
 
 // Later implements agent.World.
