@@ -110,6 +110,13 @@ func (h *Host) settle() {
 	}
 }
 
+// Kept is to be called when the log has gone on by itself: something was written for which
+// it was waiting.
+func (h *Host) Kept() {
+	h.settle()
+	h.sayBye(h.world.Now())
+}
+
 // Apply takes a decided entry. It belongs to the log's Host, as Restore, Snapshot and
 // Confirmed do.
 func (h *Host) Apply(_ uint64, data []byte) {

@@ -63,7 +63,10 @@ func (w *hostWorld) Open(initial []uint64) (host.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &viewsLog{g, w.n}, nil
+	if w.n.cfg.Cluster != nil {
+		g.KeepBy(w.disk.keep)
+	}
+	return viewsLog{g}, nil
 }
 
 // Calls implements host.World.

@@ -39,6 +39,8 @@ type role struct {
 	host     *host.Host
 	hosts    hosts
 	store    *store.Store
+	disk     disk      // of the store, if there are other hosts
+	due      time.Time // of the next step of the clock of the agreement on hosts
 	members  map[proto.ProcID]*member
 	dead     map[proto.ProcID]*rundir.Dead
 	former   []string // files of processes of a membership that has ended
@@ -88,6 +90,7 @@ type member struct {
 // becomeAgent takes up the role, whose lock this process has just got.
 func (n *Node) becomeAgent() error {
 	r := &role{n: n, members: map[proto.ProcID]*member{}, dead: map[proto.ProcID]*rundir.Dead{}, groupHosts: map[proto.ProcID]*groupHost{}, gatherings: map[uint64]*gathering{}}
+	r.disk.r = r
 	n.role.Store(r)
 	if err := r.start(); err != nil {
 		n.role.Store(nil)
@@ -164,7 +167,7 @@ func (r *role) start() error {
 func (r *role) openHost() (err error) {
 	n := r.n
 	cfg := host.Config{Alone: true, Central: n.cfg.Central}
-	dir, opt := n.dir.Path(), store.Options{Cluster: "alone", Opened: n.openFD, Closed: n.closeFD}
+	dir, opt := n.dir.Path(), store.Options{Cluster: "alone", Opened: n.openFD, Closed: n.closeFD, HoldForks: n.cfg.HoldForks}
 	if c := n.cfg.Cluster; c != nil {
 		cfg = c.host()
 		cfg.Central = n.cfg.Central
@@ -208,9 +211,15 @@ func (r *registry) FromProcess(p proto.ProcID, m *proto.Msg) { r.host.FromProces
 // View implements group.Registry.
 func (r *registry) View() uint64 { return r.host.View() }
 
-// again has the clock of the agreement on hosts go on.
+// again has the clock of the agreement on hosts go on. On a busy machine each step comes
+// late; they must not come more seldom, or a leader would be missed after the lease.
 func (r *role) again() {
-	r.n.clock.after(r.n.cfg.Cluster.tick(), func() {
+	tick, now := r.n.cfg.Cluster.tick(), time.Now()
+	r.due = r.due.Add(tick)
+	if now.Sub(r.due) > 2*tick { // this process was stopped, or begins
+		r.due = now.Add(tick)
+	}
+	r.n.clock.after(max(time.Until(r.due), time.Millisecond), func() {
 		tell := func() {}
 		r.mu.Lock()
 		if !r.closed {
@@ -455,6 +464,7 @@ func (r *role) close() error {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
+	r.disk.close()
 	r.endGossip()
 	r.mu.Lock()
 	defer r.mu.Unlock()

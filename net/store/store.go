@@ -1,6 +1,7 @@
 // Package store keeps what an agent has promised to the other voters of its cluster: the
 // log of views, its vote, and snapshots. What Save has accepted is there after the death
-// of the process, and with Sync after that of the machine.
+// of the process, and with Sync after that of the machine. Reading it does not wait for
+// a Save or a Compact that another thread is in; there is one of these at a time.
 //
 // One file holds it all:
 //
@@ -68,12 +69,13 @@ type Identity [16]byte
 // Options say how a store is used.
 type Options struct {
 	Cluster string
-	// Sync has every Save wait for the disk. It is needed as soon as there is more
-	// than one voter.
+	// Sync has every Save that promises something wait for the disk. It is needed as soon
+	// as there is more than one voter.
 	Sync bool
 	// Opened and Closed, if set, are told of the descriptors that a forked child must
-	// close.
+	// close. HoldForks, if set, keeps the program from forking until done is called.
 	Opened, Closed func(fd int)
+	HoldForks      func() (done func())
 }
 
 // Store is an open store. It implements raft.Storage by what it has read and saved.
@@ -125,6 +127,15 @@ func (s *Store) open() (err error) {
 	return s.read()
 }
 
+// holdForks brackets the making and closing of descriptors once the store is open, and
+// never a wait for the disk.
+func (s *Store) holdForks() (done func()) {
+	if s.opt.HoldForks == nil {
+		return func() {}
+	}
+	return s.opt.HoldForks()
+}
+
 // note tells of a file that was opened, shut closes one.
 func (s *Store) note(f *os.File) {
 	if s.opt.Opened != nil {
@@ -174,7 +185,7 @@ func (s *Store) create() error {
 // replace puts a file with these records into the old one's place.
 func (s *Store) replace(records []byte) error {
 	path := filepath.Join(s.dir, fileName)
-	f, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	f, err := s.openNoted(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW)
 	if err != nil {
 		return err
 	}
@@ -187,26 +198,39 @@ func (s *Store) replace(records []byte) error {
 		err = os.Rename(path+".new", path)
 	}
 	if err == nil && s.opt.Sync {
-		err = syncDir(s.dir)
+		err = s.syncDir()
 	}
 	if err != nil {
-		return errors.Join(err, f.Close())
+		return errors.Join(err, s.shutHeld(f))
 	}
 	old := s.f
 	s.f, s.size, s.least = f, int64(len(b)), int64(len(b))
-	s.note(f)
 	if old != nil {
-		return s.shut(old)
+		return s.shutHeld(old)
 	}
 	return nil
 }
 
-func syncDir(path string) error {
-	d, err := os.Open(path)
+func (s *Store) openNoted(path string, flag int) (*os.File, error) {
+	defer s.holdForks()()
+	f, err := os.OpenFile(path, flag, 0o600)
+	if err == nil {
+		s.note(f)
+	}
+	return f, err
+}
+
+func (s *Store) shutHeld(f *os.File) error {
+	defer s.holdForks()()
+	return s.shut(f)
+}
+
+func (s *Store) syncDir() error {
+	d, err := s.openNoted(s.dir, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(d.Sync(), s.shutHeld(d))
 }
 
 // read takes the file's contents and cuts off an end that is not whole.
@@ -375,7 +399,7 @@ func (s *Store) save(state *raftpb.HardState, entries []*raftpb.Entry, snap *raf
 	if _, err := s.f.WriteAt(b, s.size); err != nil {
 		return errors.Join(err, s.f.Truncate(s.size))
 	}
-	if s.opt.Sync {
+	if s.opt.Sync && (len(entries) > 0 || snap != nil || s.promises(state)) {
 		if err := datasync(int(s.f.Fd())); err != nil {
 			return err
 		}
@@ -399,6 +423,11 @@ func (s *Store) save(state *raftpb.HardState, entries []*raftpb.Entry, snap *raf
 		return s.rewrite() // votes, and entries that others have replaced
 	}
 	return nil
+}
+
+// promises reports whether a state does: what is decided, others tell again.
+func (s *Store) promises(state *raftpb.HardState) bool {
+	return state != nil && (state.GetTerm() != s.state.GetTerm() || state.GetVote() != s.state.GetVote())
 }
 
 // Compact makes a snapshot of what was applied up to index and forgets the entries

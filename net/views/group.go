@@ -1,7 +1,9 @@
 // Package views is the agreement among agents: a raft group whose log is the order of
 // everything that all hosts must see alike. It decides nothing about hosts or processes;
 // entries are bytes to it. It has no goroutine, clock or socket: whoever has those calls
-// Tick and Receive and sends what Host.Send is given, which has been kept before.
+// Tick and Receive and sends what Host.Send is given. What a message promises has been kept
+// before; a disk that takes its time keeps back those promises and nothing else: not that
+// this host is heard, and not what others are confirmed.
 package views
 
 import (
@@ -53,10 +55,17 @@ type Host interface {
 	Confirmed(token uint64)
 }
 
+// Keep has a job done, all in order, and then calls done with what it gave, as Tick is
+// called: not by another thread at the same time.
+type Keep func(job func() error, done func(error))
+
 // Group is one voter or learner. It is not safe for use by several threads.
 type Group struct {
 	host    Host
 	store   *store.Store
+	keep    Keep
+	last    uint64 // index of the last entry, kept or on its way to be
+	unsaved int    // bytes on that way
 	node    *raft.RawNode
 	id      uint64
 	conf    *raftpb.ConfState
@@ -81,16 +90,20 @@ func New(h Host, s *store.Store, id uint64, initial []uint64) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Group{host: h, store: s, id: id, conf: snap.GetMetadata().GetConfState(), every: compactAfter, slack: slack}
+	g := &Group{host: h, store: s, keep: atOnce, id: id, conf: snap.GetMetadata().GetConfState(), every: compactAfter, slack: slack}
 	if !raft.IsEmptySnap(snap) {
 		g.applied = snap.GetMetadata().GetIndex()
 		g.snapped = g.applied
 		h.Restore(g.applied, snap.GetData())
 	}
+	if g.last, err = s.LastIndex(); err != nil {
+		return nil, err
+	}
 	g.node, err = raft.NewRawNode(&raft.Config{
 		ID: id, ElectionTick: electionTicks, HeartbeatTick: 1, Storage: s, Applied: g.applied,
 		MaxSizePerMsg: maxMessage, MaxInflightMsgs: maxInflight, MaxUncommittedEntriesSize: maxPending,
 		PreVote: true, CheckQuorum: true, ReadOnlyOption: raft.ReadOnlySafe, Logger: quiet{},
+		AsyncStorageWrites: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
@@ -111,6 +124,13 @@ func New(h Host, s *store.Store, id uint64, initial []uint64) (*Group, error) {
 	}
 	return g, g.err
 }
+
+// atOnce is how a new Group keeps what it has to: whoever calls it waits.
+func atOnce(job func() error, done func(error)) { done(job()) }
+
+// KeepBy has the jobs for the disk done from now on by somebody else than who calls the
+// Group. They belong to the store only: they may run while the Group is used.
+func (g *Group) KeepBy(keep Keep) { g.keep = keep }
 
 // alone reports whether this is the only voter.
 func (g *Group) alone() bool {
@@ -269,7 +289,7 @@ func (g *Group) do(f func() error) (err error) {
 	return err
 }
 
-// work keeps, then sends, then applies, until nothing is left.
+// work has kept, sends and applies what there is, until nothing is left.
 func (g *Group) work() {
 	if g.working {
 		return
@@ -278,21 +298,11 @@ func (g *Group) work() {
 	defer func() { g.working = false }()
 	for g.err == nil && g.node.HasReady() {
 		rd := g.node.Ready()
-		if g.err = g.keep(&rd); g.err != nil {
-			return
-		}
 		for _, m := range rd.Messages {
-			if g.err = g.post(m); g.err != nil {
+			if g.err = g.handle(m); g.err != nil {
 				return
 			}
 		}
-		for _, e := range rd.CommittedEntries {
-			if g.err = g.apply(e); g.err != nil {
-				return
-			}
-		}
-		g.answered(&rd)
-		g.node.Advance(rd)
 		for _, m := range rd.Messages {
 			if m.GetType() == raftpb.MsgSnap {
 				// It may be lost like any message; then the next answer tells, and
@@ -300,19 +310,60 @@ func (g *Group) work() {
 				g.node.ReportSnapshot(m.GetTo(), raft.SnapshotFinish)
 			}
 		}
-		g.waiting = slices.DeleteFunc(g.waiting, func(r read) bool {
-			if r.index > g.applied {
-				return false
-			}
-			g.host.Confirmed(r.token)
-			return true
-		})
+		g.answered(&rd)
+		g.confirm()
 		if g.applied >= g.snapped+g.every || g.kept > maxKept {
-			if g.err = g.compact(); g.err != nil {
-				return
+			if err := g.compact(); err != nil {
+				g.err = err
 			}
 		}
 	}
+}
+
+// handle does what raft asks for: for the disk, for the state here, or for another voter.
+func (g *Group) handle(m *raftpb.Message) error {
+	switch m.GetTo() {
+	case raft.LocalAppendThread:
+		g.save(m)
+		return g.err
+	case raft.LocalApplyThread:
+		for _, e := range m.GetEntries() {
+			if err := g.apply(e); err != nil {
+				return err
+			}
+		}
+		return g.answer(m)
+	default:
+		return g.post(m)
+	}
+}
+
+// answer passes on the answers to a message that has been dealt with.
+func (g *Group) answer(m *raftpb.Message) error {
+	for _, a := range m.GetResponses() {
+		if a.GetTo() != g.id {
+			if err := g.post(a); err != nil {
+				return err
+			}
+			continue
+		}
+		// Who is no voter any more does not count its own answers.
+		if err := g.node.Step(a); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
+			return fmt.Errorf("raft: %w", err)
+		}
+	}
+	return nil
+}
+
+// confirm tells of the questions that were answered, and for which enough is applied.
+func (g *Group) confirm() {
+	g.waiting = slices.DeleteFunc(g.waiting, func(r read) bool {
+		if r.index > g.applied {
+			return false
+		}
+		g.host.Confirmed(r.token)
+		return true
+	})
 }
 
 // answered takes confirmations: those of others are on their way then.
@@ -346,11 +397,13 @@ func (g *Group) compact() error {
 			slack, bytes = slack+1, bytes+len(e[0].GetData())
 		}
 	}
-	if err == nil {
-		err = g.store.Compact(g.applied, g.conf, g.host.Snapshot(), slack)
+	if err != nil {
+		return err
 	}
-	g.snapped, g.kept = g.applied, 0
-	return err
+	at, conf, data := g.applied, g.conf, g.host.Snapshot()
+	g.snapped, g.kept = at, 0
+	g.keepBytes(len(data), func() error { return g.store.Compact(at, conf, data, slack) }, func() {})
+	return nil
 }
 
 // post sends a message. A snapshot is made anew: the last one may be from before its
@@ -374,24 +427,59 @@ func (g *Group) post(m *raftpb.Message) error {
 	return nil
 }
 
-func (g *Group) keep(rd *raft.Ready) error {
-	var snap *raftpb.Snapshot
-	if !raft.IsEmptySnap(rd.Snapshot) {
-		snap = rd.Snapshot
-	}
+// jobBytes is what a job takes besides its data.
+const jobBytes = 256
+
+// keepBytes has a job of that size done, and goes on when it is.
+func (g *Group) keepBytes(size int, do func() error, done func()) {
+	size += jobBytes
+	g.unsaved += size
+	g.keep(do, func(err error) {
+		g.unsaved -= size
+		switch {
+		case g.err != nil: // it has stopped meanwhile
+		case err != nil:
+			g.err = err
+		default:
+			done()
+		}
+	})
+}
+
+// save keeps entries, a vote or another voter's snapshot. What promises that it is kept
+// leaves afterwards.
+func (g *Group) save(m *raftpb.Message) {
 	var state *raftpb.HardState
-	if !raft.IsEmptyHardState(rd.HardState) {
-		state = rd.HardState
+	if m.Term != nil || m.Vote != nil || m.Commit != nil {
+		state = &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
 	}
-	if err := g.store.Save(state, rd.Entries, snap); err != nil {
-		return err
+	snap, entries := m.GetSnapshot(), m.GetEntries()
+	if raft.IsEmptySnap(snap) {
+		snap = nil
+	} else {
+		g.last = snap.GetMetadata().GetIndex()
 	}
-	if snap != nil {
-		g.applied, g.conf = snap.GetMetadata().GetIndex(), snap.GetMetadata().GetConfState()
-		g.snapped, g.kept = g.applied, 0
-		g.host.Restore(g.applied, snap.GetData())
+	size := len(snap.GetData())
+	for _, e := range entries {
+		g.last, size = e.GetIndex(), size+len(e.GetData())
 	}
-	return nil
+	do := func() error { return g.store.Save(state, entries, snap) } // in its turn, also if it is nothing
+	g.keepBytes(size, do, func() { g.saved(m, snap) })
+}
+
+// saved goes on with what was kept.
+func (g *Group) saved(m *raftpb.Message, snap *raftpb.Snapshot) {
+	err := g.do(func() error {
+		if snap != nil {
+			g.applied, g.conf = snap.GetMetadata().GetIndex(), snap.GetMetadata().GetConfState()
+			g.snapped, g.kept = g.applied, 0
+			g.host.Restore(g.applied, snap.GetData())
+		}
+		return g.answer(m)
+	})
+	if g.err == nil {
+		g.err = err
+	}
 }
 
 func (g *Group) apply(e *raftpb.Entry) error {

@@ -33,6 +33,8 @@ const (
 	// maxKept is how many bytes of entries are applied until a snapshot is made, though
 	// there are few of them, and as much is kept of those before.
 	maxKept = 16 << 20
+	// maxUnsaved bounds what waits for the disk, in bytes: then nothing more is heard.
+	maxUnsaved = 32 << 20
 
 	readBytes = 8 // of what tells one confirmation from another
 )
@@ -75,6 +77,9 @@ func parse(data []byte) (*raftpb.Message, error) {
 
 // sane refuses what no voter says, and what this one has no room for.
 func (g *Group) sane(m *raftpb.Message) error {
+	if g.unsaved > maxUnsaved {
+		return raft.ErrProposalDropped
+	}
 	if asksFor(m.GetType()) != (m.GetTerm() == 0) { // raft believes that who says no term is this voter itself
 		return fmt.Errorf("a message of type %s, term %d", m.GetType(), m.GetTerm())
 	}
@@ -104,9 +109,11 @@ func (g *Group) sane(m *raftpb.Message) error {
 		}
 	case raftpb.MsgAppResp:
 		// Raft would send what is behind its log's end, which is a snapshot that it does
-		// not have.
-		if last, err := g.store.LastIndex(); err != nil || m.GetIndex() > last && !m.GetReject() {
-			return fmt.Errorf("an answer that has entry %d, this voter has %d: %w", m.GetIndex(), last, errors.Join(err))
+		// not have. In another term it may have had more, and was killed before its disk
+		// had it.
+		st := g.node.BasicStatus()
+		if st.Lead == g.id && m.GetTerm() == st.GetTerm() && m.GetIndex() > g.last && !m.GetReject() {
+			return fmt.Errorf("an answer that has entry %d, this voter has %d", m.GetIndex(), g.last)
 		}
 	case raftpb.MsgApp:
 		return g.saneEntries(m)
@@ -170,9 +177,10 @@ func (g *Group) saneEntries(m *raftpb.Message) error {
 
 // undecidedBytes is how much this voter keeps of entries after decided, up to last.
 func (g *Group) undecidedBytes(decided, last uint64) (n int, err error) {
+	n = g.unsaved
 	have, err := g.store.LastIndex()
 	if last = min(last, have); err != nil || last <= decided {
-		return 0, err
+		return n, err
 	}
 	entries, err := g.store.Entries(decided+1, last+1, 1<<62)
 	for _, e := range entries {
@@ -186,11 +194,10 @@ func (g *Group) committed() uint64 { return g.node.BasicStatus().HardState.GetCo
 // room says whether a leader can take more entries: those without data are not in raft's
 // own count.
 func (g *Group) room(entries int) error {
-	last, err := g.store.LastIndex()
-	if err == nil && g.Leader() == g.id && last+uint64(entries) > g.committed()+maxUndecided {
+	if g.Leader() == g.id && g.last+uint64(entries) > g.committed()+maxUndecided {
 		return raft.ErrProposalDropped
 	}
-	return err
+	return nil
 }
 
 // changeOf is the change of members in an entry; nil if it is another one.

@@ -52,6 +52,13 @@ type host struct {
 	at      uint64
 	asked   map[uint64]uint64 // token -> what had been decided when it asked
 	answers int
+	slow    bool // its disk takes its time: jobs wait for it
+	jobs    []job
+}
+
+type job struct {
+	do   func() error
+	done func(error)
 }
 
 type failure string
@@ -147,6 +154,18 @@ func (s *sim) up(h *host, initial []uint64) {
 	if h.g, err = New(h, h.st, h.id, initial); err != nil {
 		s.fail("start: %v", err)
 	}
+	h.jobs = nil
+	if h.slow {
+		h.g.KeepBy(func(do func() error, done func(error)) { h.jobs = append(h.jobs, job{do, done}) })
+	}
+}
+
+// disk has a job of a slow disk done.
+func (s *sim) disk(h *host) {
+	j := h.jobs[0]
+	h.jobs = h.jobs[1:]
+	j.done(j.do())
+	s.check(h, nil)
 }
 
 func (s *sim) openStore(h *host) {
@@ -157,8 +176,15 @@ func (s *sim) openStore(h *host) {
 	h.st, h.id = st, identity(st.Identity())
 }
 
+// down ends a host. What its disk was doing may be done, and nobody knows.
 func (s *sim) down(h *host) {
 	s.note("%x is down", h.id)
+	if n := len(h.jobs); n > 0 {
+		for _, j := range h.jobs[:s.rng.IntN(n+1)] {
+			_ = j.do()
+		}
+	}
+	h.jobs = nil
 	if err := h.st.Close(); err != nil {
 		s.fail("%v", err)
 	}
@@ -187,6 +213,8 @@ func (s *sim) step(calm bool) {
 	switch x := s.rng.IntN(1000); {
 	case len(s.mail) > 0 && x < 700:
 		s.deliver(calm)
+	case len(h.jobs) > 0 && (x < 800 || calm):
+		s.disk(h)
 	case h.g != nil && x < 900:
 		h.g.Tick()
 		s.check(h, nil)
@@ -333,7 +361,7 @@ func run(t *testing.T, number uint64, tracing bool) (fault string, trace []strin
 	}()
 	var initial []uint64
 	for i := range 1 + 2*s.rng.IntN(3) { // 1, 3 or 5
-		h := &host{s: s, place: filepath.Join(s.dir, fmt.Sprint(i))}
+		h := &host{s: s, place: filepath.Join(s.dir, fmt.Sprint(i)), slow: s.rng.IntN(2) == 0}
 		if err := os.Mkdir(h.place, 0o700); err != nil {
 			s.fail("%v", err)
 		}
@@ -535,5 +563,63 @@ func TestLeaderCutOff(t *testing.T) {
 		if h != leader && (h.g.Leader() == 0 || h.g.Leader() == leader.id) {
 			t.Errorf("%x follows %x", h.id, h.g.Leader())
 		}
+	}
+}
+
+// A disk that takes its time keeps back what needs it, and no more: nobody loses the
+// leader, others decide and are confirmed, and so is who waits for its disk but for what
+// was decided meanwhile.
+func TestSlowDisk(t *testing.T) {
+	for _, who := range []string{"the leader", "another", "all"} {
+		t.Run(who, func(t *testing.T) {
+			s, leader := trio(t)
+			all := func(uint64, uint64) bool { return true }
+			term := leader.term()
+			var slow []*host
+			for _, h := range s.hosts {
+				if who == "all" || (h == leader) == (who == "the leader") && len(slow) == 0 {
+					slow = append(slow, h)
+					h.g.KeepBy(func(do func() error, done func(error)) { h.jobs = append(h.jobs, job{do, done}) })
+				}
+			}
+			ask := func() {
+				for _, h := range s.hosts {
+					s.tokens++
+					h.asked[s.tokens] = s.last
+					if err := h.g.Confirm(s.tokens); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.pass(1, all)
+			}
+			was := s.decided
+			if err := leader.g.Propose([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			s.pass(20*electionTicks, all)
+			if len(slow[0].jobs) == 0 || (s.decided > was) != (who != "all") {
+				t.Fatalf("%d jobs wait for the disk, %d entries are decided", len(slow[0].jobs), s.decided-was)
+			}
+			ask()
+			for _, h := range s.hosts {
+				if waits := who != "all" && h == slow[0]; (h.answers == 0) != waits {
+					t.Errorf("%x, leader %x, slow %x: %d confirmations", h.id, leader.id, slow[0].id, h.answers)
+				}
+			}
+			for range 10 {
+				for _, h := range slow {
+					for len(h.jobs) > 0 {
+						s.disk(h)
+					}
+				}
+				s.pass(2, all)
+			}
+			for _, h := range s.hosts {
+				if len(h.asked) > 0 || h.applied[s.last] != "x" || h.term() != term || h.g.Leader() != leader.id {
+					t.Errorf("%x: %d questions without an answer, applied %v; %x leads in term %d, and %x in %d before",
+						h.id, len(h.asked), h.applied, h.g.Leader(), h.term(), leader.id, term)
+				}
+			}
+		})
 	}
 }
