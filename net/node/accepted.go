@@ -7,9 +7,9 @@ import (
 	"github.com/godlm/godlm/net/link"
 )
 
-// mostSilent is how many streams are kept of which nobody has said who it is. That is what
-// comes first on a stream, so that hundreds are under way only when somebody who has the
-// key opens them for nothing. Tests lower it.
+// mostSilent is how many streams are kept of which nobody has said who it is, and how many
+// processes that no view has. That is said first on a stream, and views come soon, so that
+// hundreds are under way only when somebody who has the key makes them up. Tests lower it.
 var mostSilent = 1000
 
 // accepted are the streams that others have opened to this agent or process. A socket

@@ -96,8 +96,14 @@ type byHand struct {
 	stream link.StreamID
 }
 
-// dialByHand connects and proves itself.
+// dialByHand connects to an agent and proves itself.
 func dialByHand(t *testing.T, to netip.AddrPort, cfg secure.Config) (*byHand, error) {
+	t.Helper()
+	return dialProcess(t, to, 0, cfg)
+}
+
+// dialProcess does so with a process; 0: the agent.
+func dialProcess(t *testing.T, to netip.AddrPort, proc uint64, cfg secure.Config) (*byHand, error) {
 	t.Helper()
 	c, err := net.Dial("tcp", to.String())
 	if err != nil {
@@ -112,7 +118,7 @@ func dialByHand(t *testing.T, to netip.AddrPort, cfg secure.Config) (*byHand, er
 		t.Fatal(err)
 	}
 	b := &byHand{t: t, c: c, s: s}
-	b.write(append(link.Preamble(0), first...))
+	b.write(append(link.Preamble(proc), first...))
 	for !s.Ready() {
 		if err := b.more(); err != nil {
 			return b, err

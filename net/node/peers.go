@@ -82,6 +82,13 @@ func (t *peers) init(n *Node, self party) {
 // dead reports whether the newest view has removed p. mu is held.
 func (t *peers) dead(p proto.ProcID) bool { return uint64(p) <= t.seen && !t.live[p] }
 
+// madeUp reports whether p may be: no view has it, and there are many such already. A
+// process may connect before the view that has it comes; that is a few at a time. mu is
+// held.
+func (t *peers) madeUp(p proto.ProcID) bool {
+	return t.byID[p] == nil && !t.live[p] && len(t.byID) >= len(t.live)+mostSilent
+}
+
 // isGroup reports whether p is a container.
 func (t *peers) isGroup(p proto.ProcID) bool {
 	t.mu.RLock()
@@ -413,6 +420,7 @@ func (h *toOwner) connect(c *link.Conn, m *proto.Msg) error {
 	} // else they answer the agent that has died; this one asks again, and is told of the rest
 	x.kept = nil
 	t.mu.Unlock()
+	t.streams.introduced(c)
 	if again {
 		t.self.remind(m.Proc)
 	}
@@ -424,6 +432,9 @@ func (h *toOwner) connect(c *link.Conn, m *proto.Msg) error {
 func (t *peers) former(m *proto.Msg) (again bool, c *link.Conn, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.madeUp(m.Proc) {
+		return false, nil, fmt.Errorf("process %#x: too many that no view has", uint64(m.Proc))
+	}
 	x := t.get(m.Proc)
 	switch {
 	case x == nil:
