@@ -86,7 +86,8 @@ void godlm_forks_go(void);
 
 /* wait.c, called by Go */
 void godlm_set_epoll(int epfd, int aside);
-void godlm_aside(int yes);           /* link.Callers */
+void godlm_aside(int yes);           /* link.Callers, as the next */
+void godlm_reads(int yes);
 extern uint64_t godlm_waits;         /* the same; read atomically */
 void godlm_expect(uint64_t token);   /* a request for which that waiter will wait is about to be sent */
 void godlm_yield(void); /* waits while the leader is to wake up */

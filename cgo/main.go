@@ -229,6 +229,14 @@ type callers struct{}
 
 func (callers) Waits() uint64 { return atomic.LoadUint64((*uint64)(&C.godlm_waits)) }
 
+func (callers) Reads(yes bool) {
+	if yes {
+		C.godlm_reads(1)
+	} else {
+		C.godlm_reads(0)
+	}
+}
+
 func (callers) Aside(yes bool) {
 	if yes {
 		C.godlm_aside(1)

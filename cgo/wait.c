@@ -70,6 +70,15 @@ void godlm_aside(int yes)
 	pthread_mutex_unlock(&mutex);
 }
 
+void godlm_reads(int yes)
+{
+	pthread_mutex_lock(&mutex);
+	if (yes ? waiting++ == 0 : --waiting == 0)
+		if (aside)
+			part(EPOLL_CTL_MOD);
+	pthread_mutex_unlock(&mutex);
+}
+
 /* The mutex is held. */
 static void count(struct waiter *w)
 {

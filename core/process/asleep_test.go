@@ -41,6 +41,7 @@ var sleeping = map[string]map[string]int{
 		"noKeep":  lost, // while a tree resumes
 		"used":    lost,
 		"hurried": lost, // of an orphan
+		"wanted":  lost, "answered": lost,
 		"sighted": lost,
 
 		"heir":     same,

@@ -168,9 +168,11 @@ func (r *root) foreignRequest(from proto.ProcID, m *proto.Msg) {
 		r.held = append(r.held, heldMsg{from, s.p.world.Now(), *m})
 	case dlm.Synch:
 		r.foreign.add(t)
+		r.answered = true
 		r.sendGranted(t)
 	case dlm.Pending:
 		r.foreign.add(t)
+		r.wanted, r.answered = wantedFor, false
 		r.sendQueued(t)
 	default:
 		s.freeForeign(t)
@@ -197,9 +199,11 @@ func (r *root) foreignConvert(from proto.ProcID, m *proto.Msg) {
 		Mode: m.Mode, Flags: dlm.Flags(m.Flags), Hint: m.Hint, Op: m.Op, Value: &m.Value,
 	}); st {
 	case dlm.Synch:
+		r.answered = true
 		r.sendGranted(t)
 		t.Res.Settle()
 	case dlm.Pending:
+		r.wanted, r.answered = wantedFor, false
 		r.sendQueued(t)
 	default:
 		r.sendRefused(from, m, st)
@@ -216,6 +220,7 @@ func (r *root) foreignUnlock(from proto.ProcID, m *proto.Msg) {
 		r.tree.Unlock(t, dlm.Flags(m.Flags), &m.Value)
 		r.shard.freeForeign(t)
 	}
+	r.answered = true
 	r.reply(from, r.answer(proto.KUnlocked, id, op))
 	if t != nil {
 		r.usedBy(from, m)

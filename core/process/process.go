@@ -26,8 +26,8 @@ type Process struct {
 	me         proto.ProcID // set once by Joined
 	lost       atomic.Bool
 	keeps      atomic.Bool // see KeepIdle
-	lookAround func()      // see LookAround
 	sendOff    func()      // see SendOff
+	lookAround func(bool)  // see LookAround
 	hunt       hunt
 	domains    domains
 	group      member
@@ -186,8 +186,13 @@ func (p *Process) KeepIdle() { p.keeps.Store(true) }
 // LookAround gives p a way to have all messages handled that have come. It is called, with no
 // mutex held, before an own request is decided on a tree in which others have locks: what
 // they did before the caller heard of it goes before, and who masters a lock does not take
-// it again and again while others ask for it. It is set before p is used.
-func (p *Process) LookAround(f func()) { p.lookAround = f }
+// it again and again while others ask for it. letOn says that others want what is asked for, but
+// none waits: the last word was an answer to one of them, who may not have had the processor
+// since, to ask once more. It is set before p is used.
+func (p *Process) LookAround(f func(letOn bool)) { p.lookAround = f }
+
+// wantedFor is how often others are let on after a request that had to wait.
+const wantedFor = 2
 
 // SendOff gives p a way to have written what it has sent so far. It is called, with no mutex
 // held, now and then while a view has p send much, so that the agent need not wait for the
@@ -200,8 +205,12 @@ func (s *shard) lookFirst(r *root) bool {
 	if r.where != local || !r.foreign.any() || s.p.lookAround == nil {
 		return false
 	}
+	letOn := r.wanted > 0 && r.answered
+	if letOn {
+		r.wanted--
+	}
 	s.mu.Unlock()
-	s.p.lookAround()
+	s.p.lookAround(letOn)
 	s.mu.Lock()
 	return true
 }

@@ -172,6 +172,7 @@ func (s *shard) inline(l *lock, res *Result) {
 		return
 	case st == dlm.Pending:
 		s.wait(l, l.Arrival)
+		l.root.wanted = wantedFor
 		res.Status = dlm.Pending
 		return
 	case st != dlm.Synch:

@@ -48,6 +48,8 @@ type root struct {
 	ops      uint64 // last operation number given
 	used     bool   // since somebody looked whether it may sleep
 	hurried  bool   // orphan: the agent knows that somebody waits for the tree
+	wanted   uint8  // how often others are let on yet: see lookFirst
+	answered bool   // another process was answered last, and does not wait
 	sighted  uint32 // the Look that has seen it asleep
 	queries  []*query
 	held     []heldMsg    // requests of others that came before the tree did

@@ -78,11 +78,13 @@ type Conn struct {
 	ordered bool // see KeepOrder
 	fd      int  // -1: none yet, or none any more
 	key     unix.EpollEvent
-	users   int  // threads that use fd, and 1 while not closed
-	broken  bool // nothing is written any more
-	writing bool // a thread is in flush
-	full    bool // waits for EPOLLOUT
-	dirty   bool // in the loop's list
+	users   int       // threads that use fd, and 1 while not closed
+	broken  bool      // nothing is written any more
+	writing bool      // a thread is in flush
+	behind  int       // others there, who wait until it is out,
+	written sync.Cond // for this
+	full    bool      // waits for EPOLLOUT
+	dirty   bool      // in the loop's list
 	out     []byte
 	now     []byte // being written
 	nowAt   int
@@ -93,7 +95,9 @@ type Conn struct {
 
 // NewConn makes an outbox; Attach gives it a socket.
 func (l *Loop) NewConn(h Handler) *Conn {
-	return &Conn{loop: l, handler: h, fd: -1, users: 1}
+	c := &Conn{loop: l, handler: h, fd: -1, users: 1}
+	c.written.L = &c.mu
+	return c
 }
 
 // Attach gives c its socket, which is c's from now on.
@@ -512,16 +516,18 @@ func (c *Conn) writable() {
 func (c *Conn) flush() {
 	c.mu.Lock()
 	c.dirty = false
+	c.stepIn()
 	if c.writing || c.full || c.closed.Load() || c.broken || c.fd < 0 {
 		c.mu.Unlock()
 		return
 	}
 	c.writing = true
 	c.users++
-	for !c.closed.Load() && !c.broken && c.fd >= 0 {
-		if c.nowAt == len(c.now) && !c.next() {
+	for rounds := 0; !c.closed.Load() && !c.broken && c.fd >= 0; {
+		if c.nowAt == len(c.now) && (c.behind > 0 && rounds > 0 || !c.next()) {
 			break
 		}
+		rounds++
 		fd, b := c.fd, c.now[c.nowAt:]
 		c.mu.Unlock()
 		n, errno := send(fd, b)
@@ -558,6 +564,9 @@ func (c *Conn) flush() {
 		c.out, c.now, c.nowAt, c.size = nil, nil, 0, 0
 	}
 	c.writing = false
+	if c.behind > 0 {
+		c.written.Broadcast()
+	}
 	resume := c.stalled.Load() && c.size <= maxOut/2
 	fd := c.drop()
 	var doomed []int
@@ -573,6 +582,19 @@ func (c *Conn) flush() {
 	}
 	if resume {
 		c.loop.resume(c)
+	}
+}
+
+// stepIn waits for who writes, to write what has come since. On one CPU each write may
+// have the peer run and ask again before it returns; the answer to that is of another
+// thread, and who took it along again and again would not get on with its own. (With more
+// CPUs it is better that one thread writes for several.) A write does not wait. mu is held,
+// but not meanwhile.
+func (c *Conn) stepIn() {
+	for oneCPU && c.writing && len(c.out) > 0 {
+		c.behind++
+		c.written.Wait()
+		c.behind--
 	}
 }
 

@@ -41,6 +41,8 @@ type Config struct {
 type Callers interface {
 	// Waits counts how often callers have begun to wait.
 	Waits() uint64
+	// Reads says that a caller is about to look what has come, or has.
+	Reads(yes bool)
 	// Aside has EpollFD become a part of AsideFD, or no longer.
 	Aside(yes bool)
 }

@@ -198,8 +198,8 @@ func (n *Node) open() error {
 	if n.cfg.Stay {
 		n.proc.SetMoving(0, process.MoveWait)
 	}
-	n.proc.LookAround(n.loop.Look)
 	n.proc.SendOff(n.loop.Flush)
+	n.proc.LookAround(n.loop.LookAround)
 	if n.cfg.DeadlockWait > 0 {
 		n.proc.SetDeadlockWait(int64(n.cfg.DeadlockWait))
 	}
