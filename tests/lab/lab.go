@@ -7,8 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -238,15 +240,17 @@ type Host struct {
 	dir  string
 	addr string
 
-	mu    sync.Mutex
-	procs []*process // that have been started
-	agent *process
+	mu      sync.Mutex
+	procs   []*process // that have been started
+	agent   *process
+	players []*Player // that have been started, also those that have ended
 }
 
 // process is a real one, of a host.
 type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when it has
+	at    atomic.Int64  // when it has; 0: it has not
 }
 
 // furnish makes the host's directories and files.
@@ -304,6 +308,7 @@ func (h *Host) start(c *exec.Cmd) (*process, error) {
 	}
 	go func() {
 		_ = c.Wait() // how it has ended is in its ProcessState
+		p.at.Store(Now())
 		close(p.ended)
 	}()
 	h.mu.Lock()
@@ -427,6 +432,32 @@ func (h *Host) LoseState() {
 func (h *Host) Reboot() {
 	h.lab.Helper()
 	h.lab.must(os.RemoveAll(h.path("run")))
+}
+
+// Players are all that were started on the host.
+func (h *Host) Players() []*Player {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.players)
+}
+
+// Losses are the times, by Now, when processes of the host have said that its lease is over.
+func (h *Host) Losses() (out []int64) {
+	b, err := os.ReadFile(h.path("log"))
+	if err != nil {
+		return nil // nothing has run there
+	}
+	since := time.Now().UnixNano() - Now()
+	for _, line := range strings.Split(string(b), "\n") {
+		if !strings.Contains(line, "declared dead") {
+			continue
+		}
+		at, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+		if t, err := time.Parse(time.RFC3339Nano, at); err == nil {
+			out = append(out, t.UnixNano()-since)
+		}
+	}
+	return out
 }
 
 // Cut separates the host from all others.

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +29,26 @@ type Player struct {
 	proc    *process
 	in      io.Writer
 	answers chan Answer
+
+	mu    sync.Mutex
+	calls []Call
+	heard int // how many of them are answered
+}
+
+// Call is what a player was told to do. Sent is by Now. Without an answer the program, or
+// its host, has ended before it.
+type Call struct {
+	Line     string
+	Sent     int64
+	Answered bool
+	Answer   Answer
+}
+
+// Calls are all that were made, and the time of the program's end; 0: it has not ended.
+func (p *Player) Calls() (calls []Call, ended int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.calls), p.proc.at.Load()
 }
 
 // Answer is what a call gave. Begin and End are by Now.
@@ -76,6 +98,9 @@ func (h *Host) NewPlayer() (*Player, error) {
 	if p.proc, err = h.start(c); err != nil {
 		return nil, err
 	}
+	h.mu.Lock()
+	h.players = append(h.players, p)
+	h.mu.Unlock()
 	go p.listen(out)
 	return p, nil
 }
@@ -95,13 +120,21 @@ func (p *Player) listen(out io.Reader) {
 		if n != 7 {
 			panic(fmt.Sprintf("a player says %q", s.Text()))
 		}
+		p.mu.Lock()
+		p.calls[p.heard].Answered, p.calls[p.heard].Answer = true, a
+		p.heard++
+		p.mu.Unlock()
 		p.answers <- a
 	}
 }
 
 // Send begins a call, Receive waits for its end.
 func (p *Player) Send(format string, args ...any) error {
-	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
+	line := fmt.Sprintf(format, args...)
+	p.mu.Lock()
+	p.calls = append(p.calls, Call{Line: line, Sent: Now()})
+	p.mu.Unlock()
+	if _, err := fmt.Fprintln(p.in, line); err != nil {
 		return ErrEnded
 	}
 	return nil

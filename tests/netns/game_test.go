@@ -73,6 +73,7 @@ var (
 
 // play plays a game in which the faults come one after the other.
 func play(t *testing.T, hosts int, seed uint64, faults ...string) {
+	needLab(t)
 	l := newLab(t, hosts, func(o *lab.Options) { o.Seed = seed })
 	g := &game{t: t, l: l, history: newHistory()}
 	for i := range g.bank.balance {

@@ -35,12 +35,35 @@ type held struct {
 	wrote   uint64
 	writing int64
 	ack     int64
+	// rewrites are what it has written before that, and gone on. unread: it has not asked
+	// what the block was.
+	rewrites []rewrite
+	unread   bool
+	// released is when it was giving the resource back without writing; 0: it was not.
+	released int64
+	// unsure: it may have been given back without writing.
+	unsure bool
 	// fresh: nobody has kept the resource for a time, and this is the first to have it
 	// after that: it is a new one.
 	fresh *span
 	// lost is when the program was told that all is lost, while it was running. 0: it
 	// was not told, or had been stopped.
 	lost int64
+}
+
+// rewrite is a write of a holder that goes on. Without ack nobody knows.
+type rewrite struct {
+	data    uint64
+	at, ack int64
+}
+
+// left is what the block must be after a holder that has given it back without a write of
+// its own then; false: that cannot be told by itself.
+func (x *held) left() (uint64, bool) {
+	if n := len(x.rewrites); n > 0 {
+		return x.rewrites[n-1].data, x.rewrites[n-1].ack != 0
+	}
+	return x.grant.Data, !x.unread && x.grant.Valid()
 }
 
 func newHistory() *history { return &history{holds: map[int][]*held{}} }
@@ -123,8 +146,15 @@ func exclusive(holds []*held, say func(string, ...any)) {
 				say("%s is told that it has the lock, %v after %s was granted it", a.by, time.Duration(u.Begin-b.grant.End), b.by)
 			}
 		}
-		if a.ack != 0 && a.writing > b.grant.End {
-			say("%s writes the block %v after %s was granted the lock", a.by, time.Duration(a.writing-b.grant.End), b.by)
+		at := func(done bool, at int64, what string) {
+			if done && at > b.grant.End {
+				say("%s %s %v after %s was granted the lock", a.by, what, time.Duration(at-b.grant.End), b.by)
+			}
+		}
+		at(a.ack != 0, a.writing, "writes the block")
+		at(true, a.released, "gives the lock back")
+		for _, w := range a.rewrites {
+			at(w.ack != 0, w.at, "writes the block")
 		}
 		if a.lost > b.grant.End {
 			say("%s is told that it has lost the lock %v after %s was granted it", a.by, time.Duration(a.lost-b.grant.End), b.by)
@@ -138,13 +168,16 @@ func blocks(holds []*held, say func(string, ...any)) {
 	written := map[uint64]bool{0: true}
 	for i, x := range holds {
 		got := x.grant.Data
-		if !written[got] {
+		if !written[got] && !x.unread {
 			say("%s reads %#x, which nobody before has written", x.by, got)
 		}
 		if x.writing != 0 {
 			written[x.wrote] = true
 		}
-		if !x.grant.Valid() || i == 0 {
+		for _, w := range x.rewrites {
+			written[w.data] = true
+		}
+		if !x.grant.Valid() || x.unread || i == 0 {
 			continue
 		}
 		if x.fresh != nil && got == 0 {
@@ -153,6 +186,11 @@ func blocks(holds []*held, say func(string, ...any)) {
 		switch last := holds[i-1]; {
 		case last.ack != 0 && got != last.wrote:
 			say("%s reads %#x as valid, and %s has written %#x", x.by, got, last.by, last.wrote)
+		case last.released != 0:
+			if was, known := last.left(); known && got != was {
+				say("%s reads %#x as valid, and %s has left %#x", x.by, got, last.by, was)
+			}
+		case last.unsure:
 		case last.writing == 0:
 			say("%s reads %#x as valid, and %s had the lock before and never wrote", x.by, got, last.by)
 		case last.ack == 0 && got != last.wrote:
@@ -198,9 +236,16 @@ func linearizable(holds []*held) porcupine.CheckResult {
 		if x.fresh != nil && x.grant.Valid() && x.grant.Data == 0 {
 			ops = append(ops, porcupine.Operation{ClientId: i, Input: step{write: true}, Call: x.fresh.from, Return: x.grant.End})
 		}
-		ops = append(ops, porcupine.Operation{
-			ClientId: i, Input: step{valid: x.grant.Valid(), data: x.grant.Data}, Call: x.grant.Begin, Return: x.grant.End,
-		})
+		if !x.unread {
+			ops = append(ops, porcupine.Operation{
+				ClientId: i, Input: step{valid: x.grant.Valid(), data: x.grant.Data}, Call: x.grant.Begin, Return: x.grant.End,
+			})
+		}
+		for _, w := range x.rewrites {
+			ops = append(ops, porcupine.Operation{
+				ClientId: i, Input: step{write: true, data: w.data}, Call: w.at, Return: cmp.Or(w.ack, math.MaxInt64),
+			})
+		}
 		if x.writing != 0 {
 			end := cmp.Or(x.ack, math.MaxInt64)
 			ops = append(ops, porcupine.Operation{ClientId: i, Input: step{write: true, data: x.wrote}, Call: x.writing, Return: end})

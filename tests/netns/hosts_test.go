@@ -11,7 +11,7 @@ import (
 )
 
 // lineOf is what a host's agent knows of another.
-func lineOf(t *testing.T, at, of *lab.Host) (line struct {
+func lineOf(t *trial, at, of *lab.Host) (line struct {
 	ID    string
 	Birth uint32
 	Vote  string
@@ -35,48 +35,51 @@ func TestPartition(t *testing.T) {
 	for _, which := range []string{"with the leader", "without"} {
 		t.Run(which, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, 5)
-			first := l.Leader()
-			if which == "without" {
-				first = others(l, first, l.Coordinator())[0]
-			}
-			minority := []*lab.Host{first, others(l, first, l.Leader(), l.Coordinator())[0]}
-			majority := others(l, minority...)
-			holder, k := hold(t, minority[0], append(minority[1:], majority...)...)
-			cut, keeper := k[0], k[1]
-			own := join(t, majority[0]) // what the majority has, it keeps
-			own.want(dlm.Success)(own.Lock(0, mode.EX, dlm.ValB, "S"))
-			births := map[*lab.Host]uint32{}
-			for _, h := range minority {
-				births[h] = lineOf(t, majority[0], h).Birth
-			}
-
-			l.Wire.Split(minority[0].Index, minority[1].Index)
-			takesOver(t, l, holder, keeper)
-			l.Until("the minority's programs are told", func() bool { return cut.Lost.Load() != 0 })
-			cut.want(dlm.Lost)(cut.Convert(0, mode.PR, 0, lab.Value{}))
-			own.want(dlm.Success)(own.Use(0))
-			late, err := minority[1].NewPlayer()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := late.Send("join"); err != nil { // it has to wait for the majority
-				t.Fatal(err)
-			}
-			own.want(dlm.Success)(own.Convert(0, mode.EX, dlm.ValB, lab.Value{Version: 1}))
-
-			l.Wire.Heal()
-			l.AwaitMembers(l.Hosts...)
-			for _, h := range minority {
-				if b := lineOf(t, majority[0], h).Birth; b <= births[h] {
-					t.Errorf("host %s is back with birth %d, and had %d before", h.Name, b, births[h])
+			try(t, func(t *trial) {
+				l := newLab(t, 5)
+				first := l.Leader()
+				if which == "without" {
+					first = others(l, first, l.Coordinator())[0]
 				}
-			}
-			own.want(dlm.Success)(own.Use(0))
-			p := player{late, t}
-			p.want(dlm.Success)(p.Receive())
-			p.want(dlm.NotQueued)(p.Lock(0, mode.EX, dlm.NoQueue, "S"))
-			goesOn(t, keeper, 8, l.Hosts...)
+				minority := []*lab.Host{first, others(l, first, l.Leader(), l.Coordinator())[0]}
+				majority := others(l, minority...)
+				holder, k := hold(t, minority[0], append(minority[1:], majority...)...)
+				cut, keeper := k[0], k[1]
+				own := join(t, majority[0]) // what the majority has, it keeps
+				own.want(dlm.Success)(own.Lock(0, mode.EX, dlm.ValB, "S"))
+				births := map[*lab.Host]uint32{}
+				for _, h := range minority {
+					births[h] = lineOf(t, majority[0], h).Birth
+				}
+
+				t.strike(minority...)
+				l.Wire.Split(minority[0].Index, minority[1].Index)
+				takesOver(t, l, holder, keeper)
+				l.Until("the minority's programs are told", func() bool { return cut.Lost.Load() != 0 })
+				cut.want(dlm.Lost)(cut.Convert(0, mode.PR, 0, lab.Value{}))
+				own.want(dlm.Success)(own.Use(0))
+				late, err := minority[1].NewPlayer()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := late.Send("join"); err != nil { // it has to wait for the majority
+					t.Fatal(err)
+				}
+				own.want(dlm.Success)(own.Convert(0, mode.EX, dlm.ValB, lab.Value{Version: 1}))
+
+				l.Wire.Heal()
+				t.back()
+				for _, h := range minority {
+					if b := lineOf(t, majority[0], h).Birth; b <= births[h] {
+						t.Errorf("host %s is back with birth %d, and had %d before", h.Name, b, births[h])
+					}
+				}
+				own.want(dlm.Success)(own.Use(0))
+				p := player{late, t}
+				p.want(dlm.Success)(p.Receive())
+				p.want(dlm.NotQueued)(p.Lock(0, mode.EX, dlm.NoQueue, "S"))
+				goesOn(t, keeper, 8, l.Hosts...)
+			})
 		})
 	}
 }
@@ -88,64 +91,69 @@ func TestTwoHostsApart(t *testing.T) {
 	for _, which := range []string{"leader", "coordinator", "neither"} {
 		t.Run(which, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, 3)
-			x := choose(t, l, which)
-			y, z := others(l, x)[0], others(l, x)[1]
-			holder, k := hold(t, x, y, z)
-			l.Wire.Between(x.Index, y.Index, lab.Fault{Cut: true})
-			waiting := []player{k[0], k[1]}
-			for _, p := range waiting {
-				if err := p.Send("cvt 0 6 4096 0 0"); err != nil {
-					t.Fatal(err)
+			try(t, func(t *trial) {
+				l := newLab(t, 3)
+				x := choose(t, l, which)
+				y, z := others(l, x)[0], others(l, x)[1]
+				holder, k := hold(t, x, y, z)
+				t.strike(x, y)
+				l.Wire.Between(x.Index, y.Index, lab.Fault{Cut: true})
+				waiting := []player{k[0], k[1]}
+				for _, p := range waiting {
+					if err := p.Send("cvt 0 6 4096 0 0"); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			var granted lab.Answer // to the first who is
-			// answers takes what has come. Whoever is granted gives it back.
-			answers := func() {
-				waiting = slices.DeleteFunc(waiting, func(p player) bool {
-					if !p.Answered() {
-						return false
-					}
-					switch a, err := p.Receive(); {
-					case err != nil || !a.Granted() && a.Status != dlm.Lost:
-						t.Fatalf("host %s: %v, %v", p.Host.Name, a, err)
-					case a.Granted():
-						if granted.End == 0 || a.End < granted.End {
-							granted = a
+				var granted lab.Answer // to the first who is
+				// answers takes what has come. Whoever is granted gives it back.
+				answers := func() {
+					waiting = slices.DeleteFunc(waiting, func(p player) bool {
+						if !p.Answered() {
+							return false
 						}
-						if _, err := p.Convert(0, mode.NL, 0, lab.Value{}); err != nil {
-							t.Fatal(err)
+						switch a, err := p.Receive(); {
+						case err != nil || !a.Granted() && a.Status != dlm.Lost:
+							t.Fatalf("host %s: %v, %v", p.Host.Name, a, err)
+						case a.Granted():
+							if granted.End == 0 || a.End < granted.End {
+								granted = a
+							}
+							if _, err := p.Convert(0, mode.NL, 0, lab.Value{}); err != nil {
+								t.Fatal(err)
+							}
 						}
+						return true
+					})
+				}
+				var used lab.Answer // the last time that it was still its own
+				for end := time.Now().Add(2*t.lease + t.suspect); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+					answers()
+					u, err := holder.Use(0)
+					if err != nil {
+						t.Fatal(err)
 					}
-					return true
-				})
-			}
-			var used lab.Answer // the last time that it was still its own
-			for end := time.Now().Add(2*lease + suspect); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+					if u.Status == dlm.Success {
+						used = u
+					}
+				}
+				l.Wire.Heal()
 				answers()
-				u, err := holder.Use(0)
-				if err != nil {
+				if granted.End != 0 && used.Begin > granted.End {
+					t.Errorf("the holder has its lock %v after another was granted it", time.Duration(used.Begin-granted.End))
+				}
+				if _, err := holder.Convert(0, mode.NL, 0, lab.Value{}); err != nil { // lost or not
 					t.Fatal(err)
 				}
-				if u.Status == dlm.Success {
-					used = u
+				healed := lab.Now()
+				l.Until("all have an answer", func() bool { answers(); return len(waiting) == 0 })
+				t.within("all have an answer", healed, lab.Now(), t.failover())
+				t.back()
+				for _, h := range l.Hosts {
+					p := join(t, h)
+					p.want(dlm.Success)(p.Lock(0, mode.EX, 0, "R"))
+					p.want(dlm.Success)(p.Unlock(0, 0, lab.Value{}))
 				}
-			}
-			l.Wire.Heal()
-			answers()
-			if granted.End != 0 && used.Begin > granted.End {
-				t.Fatalf("the holder has its lock %v after another was granted it", time.Duration(used.Begin-granted.End))
-			}
-			if _, err := holder.Convert(0, mode.NL, 0, lab.Value{}); err != nil { // lost or not
-				t.Fatal(err)
-			}
-			l.Until("all have an answer", func() bool { answers(); return len(waiting) == 0 })
-			l.AwaitMembers(l.Hosts...)
-			for _, h := range l.Hosts {
-				p := join(t, h)
-				p.want(dlm.Success)(p.Lock(0, mode.EX, 0, "R"))
-				p.want(dlm.Success)(p.Unlock(0, 0, lab.Value{}))
-			}
+			})
 		})
 	}
 }
@@ -156,28 +164,32 @@ func TestStateLost(t *testing.T) {
 	for _, which := range []string{"leader", "neither"} {
 		t.Run(which, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, 3)
-			x := choose(t, l, which)
-			rest := others(l, x)
-			holder, k := hold(t, x, rest...)
-			before := lineOf(t, rest[0], x)
-			x.Kill()
-			x.LoseState()
-			x.Reboot()
-			x.StartAgent()
-			_ = holder // dead with its host
-			k[0].want(dlm.SuccValNotValid)(k[0].Convert(0, mode.EX, dlm.ValB, lab.Value{}))
-			l.AwaitMembers(l.Hosts...)
-			l.Until("the new one votes", func() bool {
-				now := lineOf(t, rest[0], x)
-				return now.ID != before.ID && now.Vote == "voter"
+			try(t, func(t *trial) {
+				l := newLab(t, 3)
+				x := choose(t, l, which)
+				rest := others(l, x)
+				holder, k := hold(t, x, rest...)
+				before := lineOf(t, rest[0], x)
+				x.Kill()
+				x.LoseState()
+				x.Reboot()
+				x.StartAgent()
+				_ = holder // dead with its host
+				begin := lab.Now()
+				a := k[0].want(dlm.SuccValNotValid)(k[0].Convert(0, mode.EX, dlm.ValB, lab.Value{}))
+				t.within("the lock is another's", begin, a.End, t.failover())
+				l.AwaitMembers(l.Hosts...)
+				l.Until("the new one votes", func() bool {
+					now := lineOf(t, rest[0], x)
+					return now.ID != before.ID && now.Vote == "voter"
+				})
+				goesOn(t, k[0], 8, l.Hosts...)
+				// Its vote counts: without another host it makes a majority.
+				rest[1].Kill()
+				k[0].want(dlm.Success)(k[0].Convert(0, mode.NL, 0, lab.Value{}))
+				p := join(t, x)
+				p.want(dlm.Success)(p.Lock(0, mode.EX, 0, "R"))
 			})
-			goesOn(t, k[0], 8, l.Hosts...)
-			// Its vote counts: without another host it makes a majority.
-			rest[1].Kill()
-			k[0].want(dlm.Success)(k[0].Convert(0, mode.NL, 0, lab.Value{}))
-			p := join(t, x)
-			p.want(dlm.Success)(p.Lock(0, mode.EX, 0, "R"))
 		})
 	}
 }
@@ -188,34 +200,36 @@ func TestAllRestart(t *testing.T) {
 	for _, power := range []string{"reboot", "processes only"} {
 		t.Run(power, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, 3)
-			var last lab.Token
-			for round := range 3 {
-				for _, h := range l.Hosts {
-					p := join(t, h)
-					a := p.want(dlm.Success)(p.Lock(0, mode.EX, dlm.ValB, "R"))
-					if !last.Less(a.Token) {
-						t.Fatalf("round %d, host %s: token %v after %v", round, h.Name, a.Token, last)
+			try(t, func(t *trial) {
+				l := newLab(t, 3)
+				var last lab.Token
+				for round := range 3 {
+					for _, h := range l.Hosts {
+						p := join(t, h)
+						a := p.want(dlm.Success)(p.Lock(0, mode.EX, dlm.ValB, "R"))
+						if !last.Less(a.Token) {
+							t.Errorf("round %d, host %s: token %v after %v", round, h.Name, a.Token, last)
+						}
+						if last = a.Token; h == l.Hosts[0] && a.Version != 0 {
+							t.Fatalf("round %d: the block of a new resource is %d", round, a.Version)
+						}
+						p.want(dlm.Success)(p.Convert(0, mode.NL, dlm.ValB, lab.Value{Version: last.Number + 1}))
 					}
-					if last = a.Token; h == l.Hosts[0] && a.Version != 0 {
-						t.Fatalf("round %d: the block of a new resource is %d", round, a.Version)
+					for _, h := range l.Hosts {
+						h.Freeze() // so that they end at once
 					}
-					p.want(dlm.Success)(p.Convert(0, mode.NL, dlm.ValB, lab.Value{Version: last.Number + 1}))
-				}
-				for _, h := range l.Hosts {
-					h.Freeze() // so that they end at once
-				}
-				for _, h := range l.Hosts {
-					h.Kill()
-				}
-				for _, h := range l.Hosts {
-					if power == "reboot" {
-						h.Reboot()
+					for _, h := range l.Hosts {
+						h.Kill()
 					}
-					h.StartAgent()
+					for _, h := range l.Hosts {
+						if power == "reboot" {
+							h.Reboot()
+						}
+						h.StartAgent()
+					}
+					l.AwaitMembers(l.Hosts...)
 				}
-				l.AwaitMembers(l.Hosts...)
-			}
+			})
 		})
 	}
 }

@@ -2,9 +2,9 @@ package netns
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/godlm/godlm/tests/lab"
 )
@@ -20,30 +20,19 @@ var missing error
 func TestMain(m *testing.M) {
 	flag.Parse()
 	lab.Main(func(err error) int {
-		missing = err
+		if missing = err; err != nil {
+			return m.Run()
+		}
+		dir, err := os.MkdirTemp("", "pulse")
+		if err == nil {
+			pulse, err = lab.NewPulse(dir)
+		}
+		if err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, "pulse:", err)
+			return 1
+		}
+		defer func() { _ = os.RemoveAll(dir) }() // by then nothing else matters
+		defer pulse.Close()
 		return m.Run()
 	})
-}
-
-const (
-	lease   = time.Second
-	suspect = 600 * time.Millisecond
-)
-
-// newLab makes hosts whose agents are members.
-func newLab(t *testing.T, hosts int, opt ...func(*lab.Options)) *lab.Lab {
-	t.Helper()
-	if missing != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("hosts on this machine: %v", missing)
-		}
-		t.Skipf("hosts on this machine: %v", missing)
-	}
-	o := lab.Options{Hosts: hosts, Lease: lease, Suspect: suspect, Seed: *seed}
-	for _, f := range opt {
-		f(&o)
-	}
-	l := lab.New(t, o)
-	l.Start()
-	return l
 }
