@@ -296,5 +296,5 @@ func removes(m *proto.Msg, x proto.ProcID) bool {
 	if m.Flags&proto.ViewNews != 0 {
 		return slices.Contains(m.Dead, x)
 	}
-	return uint64(x) <= m.View && !slices.Contains(m.Procs, x)
+	return uint64(x) <= m.View && !slices.Contains(m.Procs, x) && !slices.Contains(m.Groups, x)
 }
