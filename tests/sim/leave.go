@@ -33,6 +33,9 @@ func (s *sim) leave(m *machine) {
 	r.dead = append(r.dead, n.given)
 	s.agentStep(r, func() {
 		r.h.Dead(n.given)
+		if r.groups != nil {
+			r.groups.Died(n.given)
+		}
 		r.goOnLeaving()
 	})
 }
