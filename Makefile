@@ -113,7 +113,7 @@ test-sim:
 test-mixed: lab
 	$(GO) test -count=1 ./tests/mixed
 
-# By itself: hosts that get no processor for a second are taken for dead.
+# By itself: on a busy machine leases of a second are lost, and tests tried again with longer ones.
 test-netns: lab
 	$(GO) test -count=1 -parallel 5 ./tests/netns
 

@@ -76,6 +76,7 @@ func play(t *testing.T, hosts int, seed uint64, faults ...string) {
 	needLab(t)
 	l := newLab(t, hosts, func(o *lab.Options) { o.Seed = seed })
 	g := &game{t: t, l: l, history: newHistory()}
+	g.history.late = worst
 	for i := range g.bank.balance {
 		g.bank.balance[i] = funds
 	}

@@ -19,6 +19,9 @@ type history struct {
 	holds map[int][]*held
 	// kept are the times in which programs had locks on all resources.
 	kept []span
+	// late is by how much a program may be told late that it has lost its locks, if it was
+	// running in that time: nobody promises it a processor.
+	late func(from, to int64) time.Duration
 }
 
 // span is a time.
@@ -66,7 +69,9 @@ func (x *held) left() (uint64, bool) {
 	return x.grant.Data, !x.unread && x.grant.Valid()
 }
 
-func newHistory() *history { return &history{holds: map[int][]*held{}} }
+func newHistory() *history {
+	return &history{holds: map[int][]*held{}, late: func(int64, int64) time.Duration { return 0 }}
+}
 
 func (h *history) add(resource int, x *held) {
 	h.Lock()
@@ -118,7 +123,7 @@ func (h *history) check() (faults []string) {
 				holds[i].fresh = &g
 			}
 		}
-		exclusive(holds, say)
+		exclusive(holds, h.late, say)
 		blocks(holds, say)
 		switch linearizable(holds) {
 		case porcupine.Illegal:
@@ -132,7 +137,7 @@ func (h *history) check() (faults []string) {
 
 // exclusive: tokens grow as time does, and nobody goes on with what another was granted.
 // The holds are in the order of their tokens.
-func exclusive(holds []*held, say func(string, ...any)) {
+func exclusive(holds []*held, late func(from, to int64) time.Duration, say func(string, ...any)) {
 	for i := 1; i < len(holds); i++ {
 		a, b := holds[i-1], holds[i]
 		if a.grant.Token == b.grant.Token {
@@ -156,8 +161,8 @@ func exclusive(holds []*held, say func(string, ...any)) {
 		for _, w := range a.rewrites {
 			at(w.ack != 0, w.at, "writes the block")
 		}
-		if a.lost > b.grant.End {
-			say("%s is told that it has lost the lock %v after %s was granted it", a.by, time.Duration(a.lost-b.grant.End), b.by)
+		if over := time.Duration(a.lost - b.grant.End); over > 0 && over > late(a.lost-int64(lease), a.lost) {
+			say("%s is told that it has lost the lock %v after %s was granted it", a.by, over, b.by)
 		}
 	}
 }

@@ -14,7 +14,11 @@ import (
 // judge has the checker of histories look at all that the programs of a trial were told,
 // for each resource.
 func (x *trial) judge() {
-	for name, h := range recorded(x.lab.Hosts) {
+	all := recorded(x.lab.Hosts)
+	if len(all) == 0 && x.fatal == "" {
+		x.Error("nobody has locked anything")
+	}
+	for name, h := range all {
 		for _, f := range h.check() {
 			x.Error("resource ", name, ": ", f)
 		}
@@ -27,24 +31,27 @@ func recorded(hosts []*lab.Host) map[string]*history {
 	for _, host := range hosts {
 		for i, p := range host.Players() {
 			calls, ended := p.Calls()
-			r := reading{all: all, by: fmt.Sprint(host.Name, i), lost: p.Lost.Load(), over: cmp.Or(p.Lost.Load(), ended, lab.Now()), slots: map[string]*slot{}}
-			for _, c := range calls {
-				r.call(c)
-			}
-			for _, s := range r.slots {
-				r.close(s, r.over)
-			}
+			read(all, fmt.Sprint(host.Name, i), calls, cmp.Or(p.Lost.Load(), ended, lab.Now()))
 		}
 	}
 	return all
+}
+
+// read takes all calls of one player, whose locks have ended at a time, whatever it was told.
+func read(all map[string]*history, by string, calls []lab.Call, over int64) {
+	r := reading{all: all, by: by, slots: map[string]*slot{}}
+	for _, c := range calls {
+		r.call(c)
+	}
+	for _, s := range r.slots {
+		r.close(s, over)
+	}
 }
 
 // reading is one player's calls, one after the other.
 type reading struct {
 	all   map[string]*history
 	by    string
-	lost  int64 // when it was told that all is lost; 0: it was not
-	over  int64 // when its locks have ended, whatever it was told
 	slots map[string]*slot
 }
 

@@ -42,7 +42,6 @@ type trial struct {
 	*testing.T
 	lease, suspect time.Duration
 	lab            *lab.Lab
-	began          int64
 
 	mu       sync.Mutex
 	errors   []string // that nothing excuses
@@ -51,6 +50,7 @@ type trial struct {
 	cleanups []func()
 	strikes  []strike
 	losses   map[*lab.Host][]int64 // of leases, when the trial had ended
+	late     func(from, to int64) (sum, worst time.Duration)
 }
 
 // strike is a time in which something was done to a host. to is 0 until it is over.
@@ -64,7 +64,7 @@ func try(t *testing.T, do func(t *trial)) {
 	t.Helper()
 	needLab(t)
 	for n := range trials {
-		x := &trial{T: t, lease: lease << n, suspect: suspect << n, began: lab.Now()}
+		x := &trial{T: t, lease: lease << n, suspect: suspect << n, late: pulse.Late}
 		done := make(chan struct{})
 		go func() { // a Fatal ends the goroutine and not the test
 			defer close(done)
@@ -95,28 +95,38 @@ func needLab(t *testing.T) {
 // to tell.
 func (x *trial) again(last bool) bool {
 	x.T.Helper()
-	host, at := x.lossOf()
-	var late time.Duration
-	if host != nil { // it was not confirmed for a lease, and asked a quarter before that
-		late, _ = pulse.Late(at-int64(x.lease*5/4), at)
-	}
-	if host != nil && late > x.lease/slow && len(x.errors) == 0 && x.fatal != "" && !last {
-		x.T.Logf("with a lease of %v host %s has lost it, and things were %v late meanwhile: once more, with twice that (%s)", x.lease, host.Name, late, x.fatal)
+	excuse, errors := x.verdict(last)
+	if excuse != "" {
+		x.T.Log(excuse)
 		return true
 	}
 	for _, line := range x.log {
 		x.T.Log(line)
 	}
-	if host != nil && late <= x.lease/slow {
-		x.errors = append(x.errors, fmt.Sprintf("host %s, to which nothing was done, has lost its lease of %v; things were no more than %v late meanwhile", host.Name, x.lease, late))
-	}
-	if x.fatal != "" {
-		x.errors = append(x.errors, x.fatal)
-	}
-	for _, e := range x.errors {
+	for _, e := range errors {
 		x.T.Error(e)
 	}
 	return false
+}
+
+// verdict is why the trial says nothing, or else what was wrong.
+func (x *trial) verdict(last bool) (excuse string, errors []string) {
+	errors = slices.Clone(x.errors)
+	if x.fatal != "" {
+		errors = append(errors, x.fatal)
+	}
+	host, at := x.lossOf()
+	if host == nil {
+		return "", errors
+	}
+	late, _ := x.late(at-int64(x.lease*5/4), at) // it was asked for a quarter before the lease that it did not get
+	switch {
+	case late <= x.lease/slow:
+		return "", append(errors, fmt.Sprintf("host %s, to which nothing was done, has lost its lease of %v; things were no more than %v late meanwhile", host.Name, x.lease, late))
+	case len(x.errors) > 0 || x.fatal == "" || last:
+		return "", errors
+	}
+	return fmt.Sprintf("with a lease of %v host %s has lost it, and things were %v late meanwhile: once more, with twice that (%s)", x.lease, host.Name, late, x.fatal), nil
 }
 
 // lossOf is a host that has lost its lease though nothing was done to it, and when; nil: there
@@ -224,7 +234,7 @@ func where() string {
 // takes on a machine that is never late.
 func (x *trial) within(what string, from, to int64, usual time.Duration) {
 	x.Helper()
-	late, _ := pulse.Late(from, to)
+	late, _ := x.late(from, to)
 	if took, most := time.Duration(to-from), 2*usual+time.Second+4*late; took > most {
 		x.Fatalf("%s after %v; it should take %v, and no more than %v as things were %v late", what, took, usual, most, late)
 	}
