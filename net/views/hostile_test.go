@@ -39,7 +39,9 @@ type prey struct {
 	st    *store.Store
 	g     *Group
 	sent  []*raftpb.Message // since the last answer
-	stops map[string]int    // why it has stopped, and how often
+	slow  bool              // its disk takes its time: jobs wait for it
+	jobs  []job
+	stops map[string]int // why it has stopped, and how often
 }
 
 // Send implements Host.
@@ -74,6 +76,25 @@ func (p *prey) up() {
 	}
 	if p.g, err = New(p, p.st, 1, []uint64{1, 2, 3}); err != nil {
 		p.t.Fatal(err)
+	}
+	p.jobs = nil
+	if p.slow {
+		p.slowDisk()
+	}
+}
+
+func (p *prey) slowDisk() {
+	p.slow = true
+	p.g.KeepBy(func(do func() error, done func(error)) { p.jobs = append(p.jobs, job{do, done}) })
+}
+
+// disk has all jobs done but some at the end.
+func (p *prey) disk(but int) {
+	for len(p.jobs) > but {
+		j := p.jobs[0]
+		p.jobs = p.jobs[1:]
+		j.done(j.do())
+		p.again()
 	}
 }
 
@@ -116,6 +137,7 @@ func (p *prey) leads() bool {
 		p.again()
 		for range 20 {
 			p.obey()
+			p.disk(0)
 		}
 		if p.g.Leader() == 1 {
 			return true
@@ -195,7 +217,7 @@ func (p *prey) counts() {
 	p.t.Helper()
 	last, _ := p.last()
 	undecided := int(last) - int(p.g.committed())
-	if len(p.g.waiting) > maxReads || p.g.reads > maxReads || membersOf(p.g.conf) > maxMembers || undecided > 2*maxUndecided+maxEntries {
+	if p.g.unsaved > maxUnsaved+4*maxMessage || len(p.g.waiting) > maxReads || p.g.reads > maxReads || membersOf(p.g.conf) > maxMembers || undecided > 2*maxUndecided+maxEntries {
 		p.t.Fatalf("%d confirmations wait, %d are under way, %d members, %d undecided entries", len(p.g.waiting), p.g.reads, membersOf(p.g.conf), undecided)
 	}
 }
@@ -366,6 +388,7 @@ var attacks = []struct {
 		}
 	}, false},
 	{"anything", anything, true},
+	{"anything, with a slow disk", func(p *prey) { p.slowDisk(); anything(p) }, true},
 }
 
 // anything plays messages that nearly fit, and some that do not. They follow from a seed,
@@ -395,10 +418,14 @@ func anything(p *prey) {
 		}
 		_ = p.hearBytes(from, b)
 		p.sent = p.sent[:0]
+		if r.IntN(50) == 0 {
+			p.disk(r.IntN(10))
+		}
 	}
+	p.disk(0)
 	index, _ := p.last()
 	p.t.Logf("it has led %d times, and has %d entries, %d of them decided, and %d members", led, index, p.g.committed(), membersOf(p.g.conf))
-	if led < 5 || p.g.committed() < 1000 {
+	if led < 5 || p.g.committed() < 300 {
 		p.t.Error("too little happens")
 	}
 }
@@ -497,7 +524,7 @@ func FuzzReceive(f *testing.F) {
 		return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
 	}
 	f.Add(byte(0), []byte{8, 1})
-	for stage := range byte(3) {
+	for stage := range byte(6) {
 		var all []byte
 		for kind := range raftpb.MessageType_name {
 			m := &raftpb.Message{Type: raftpb.MessageType(kind).Enum(), To: pb.Uint64(1), From: pb.Uint64(2), Term: pb.Uint64(3), LogTerm: pb.Uint64(1), Index: pb.Uint64(3), Commit: pb.Uint64(3),
@@ -522,6 +549,9 @@ func FuzzReceive(f *testing.F) {
 		case 2:
 			p.lead()
 		}
+		if stage%6 > 2 {
+			p.slowDisk()
+		}
 		for number := uint64(0); len(b) >= 2; number++ {
 			n := min(int(binary.BigEndian.Uint16(b)), len(b)-2)
 			var before, after runtime.MemStats
@@ -533,6 +563,13 @@ func FuzzReceive(f *testing.F) {
 			}
 			p.counts()
 			b, p.sent = b[2+n:], p.sent[:0]
+			if p.g.Err() == nil && number%4 == 3 {
+				p.disk(1)
+			}
+		}
+		if p.g.Err() == nil {
+			p.disk(0)
+			p.counts()
 		}
 	})
 }
