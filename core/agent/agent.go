@@ -532,10 +532,10 @@ func (a *Agent) reported(p proto.ProcID, m *proto.Msg) {
 	q := asker{p, m.Root, false, m.Number}
 	waits := slices.ContainsFunc(m.Locks, func(l proto.LockReport) bool { return l.Pending != proto.PendingNothing })
 	if s := a.dir.line(&d); !waits && !a.opening.is && s != nil && a.dir.masters[s.master].dead {
-		a.reports.put(d, p, m, q.number)
+		a.reports.part(&d).put(d, p, m, q.number)
 		return
 	}
-	a.reports.put(d, p, m, 0)
+	a.reports.part(&d).put(d, p, m, 0)
 	switch {
 	case q.number == 0:
 	case a.opening.is:

@@ -95,12 +95,13 @@ func (a *Agent) open() bool {
 		return false
 	}
 	o.is = false
-	for i := range a.reports.trees {
-		d := a.reports.trees[i].digest
-		if t, known := a.dir.of(d); !known {
-			a.lost.add(a.dir.add(d))
-		} else if !a.live[t.master] {
-			a.lost.add(a.dir.loosen(d))
+	for n := range a.reports {
+		for _, said := range a.reports[n].trees {
+			if t, known := a.dir.of(said.digest); !known {
+				a.lost.add(a.dir.add(said.digest))
+			} else if !a.live[t.master] {
+				a.lost.add(a.dir.loosen(said.digest))
+			}
 		}
 	}
 	for d := range a.recovery.kept {

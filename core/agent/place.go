@@ -3,6 +3,7 @@ package agent
 import (
 	"slices"
 
+	"github.com/godlm/godlm/core/index"
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/core/rebuild"
 )
@@ -157,7 +158,7 @@ func (a *Agent) settle(t *tree) {
 // placeTree puts one tree together and sends it to its new master.
 func (a *Agent) placeTree(t *tree, left *estate) {
 	var im *proto.Image
-	root, reports, asking := a.reports.take(t.digest, &left.locks, left.in.Reports[:0])
+	root, reports, asking := a.reports.part(&t.digest).take(t.digest, &left.locks, left.in.Reports[:0])
 	if len(reports) > 0 {
 		t.root = root
 	}
@@ -225,11 +226,55 @@ type estate struct {
 	locks []proto.LockReport
 }
 
-// will is one journal. The records of a tree are chained.
-type will struct {
+// will is one journal, in as many parts as the directory has.
+type will [partCount]willPart
+
+// willPart is the records of the trees of a part.
+type willPart struct {
 	records []proto.Record
-	first   map[proto.Digest]int32
-	next    []int32 // -1: it was the last
+	first   index.Index // of each tree
+	indexed bool
+	next    []int32 // of the same tree; -1: it was the last
+}
+
+func newWill(records []proto.Record) *will {
+	w := &will{}
+	var n [partCount]int
+	for i := range records {
+		n[records[i].Tree[0]]++
+	}
+	space := make([]proto.Record, len(records))
+	for i, k := range n {
+		w[i].records, space = space[:0:k], space[k:]
+	}
+	for i := range records {
+		p := &w[records[i].Tree[0]]
+		p.records = append(p.records, records[i])
+	}
+	return w
+}
+
+func (w *willPart) find(tree *proto.Digest) (n uint32, any bool) {
+	return w.first.Find(digestHash(tree), func(n uint32) bool { return w.records[n].Tree == *tree })
+}
+
+// chain finds out which records are of the same tree.
+func (w *willPart) chain() {
+	w.indexed = true
+	w.next = make([]int32, len(w.records))
+	last := make([]int32, len(w.records)) // of the tree whose first it is
+	for i := range w.records {
+		w.next[i] = -1
+		d := &w.records[i].Tree
+		n, any := w.find(d)
+		if !any {
+			n = uint32(i)
+			w.first.Add(digestHash(d), n)
+		} else {
+			w.next[last[n]] = int32(i)
+		}
+		last[n] = int32(i)
+	}
 }
 
 func newEstate(a *Agent) *estate {
@@ -249,22 +294,16 @@ func newEstate(a *Agent) *estate {
 func (e *estate) records(out []proto.Record, dead proto.ProcID, tree proto.Digest) []proto.Record {
 	w := e.of[dead]
 	if w == nil {
-		w = &will{records: e.a.world.Records(dead)}
-		w.first = make(map[proto.Digest]int32, len(w.records))
-		w.next = make([]int32, len(w.records))
-		for i := len(w.records) - 1; i >= 0; i-- {
-			d := w.records[i].Tree
-			w.next[i] = -1
-			if k, ok := w.first[d]; ok {
-				w.next[i] = k
-			}
-			w.first[d] = int32(i)
-		}
+		w = newWill(e.a.world.Records(dead))
 		e.of[dead] = w
 	}
-	i, any := w.first[tree]
-	for ; any && i >= 0; i = w.next[i] {
-		out = append(out, w.records[i])
+	p := &w[tree[0]]
+	if !p.indexed {
+		p.chain()
+	}
+	n, any := p.find(&tree)
+	for i := int32(n); any && i >= 0; i = p.next[i] {
+		out = append(out, p.records[i])
 	}
 	return out
 }

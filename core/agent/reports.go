@@ -10,10 +10,15 @@ import (
 	"github.com/godlm/godlm/core/rebuild"
 )
 
-// reports is what the survivors say of trees without a master. There may be as many as
-// there are locks: so they are kept as they travel, which is short, and nothing in them
-// points anywhere.
-type reports struct {
+// reports is what the survivors say of trees without a master, in as many parts as the
+// directory has: the trees of one are placed one after the other, and what is needed for
+// that is close together.
+type reports [partCount]reportsPart
+
+// reportsPart is what is said of the trees of a part. There may be as many reports as there
+// are locks: so they are kept as they travel, which is short, and nothing in them points
+// anywhere.
+type reportsPart struct {
 	of     index.Index // in trees, by their digests
 	trees  []reportedTree
 	parts  []report
@@ -39,14 +44,16 @@ type report struct {
 // place is where some bytes are in the pieces. There are none if n is 0.
 type place struct{ piece, at, n int32 }
 
-const reportPiece = 64 << 10
+const reportPiece = 4 << 10
 
 func (r *reports) clear() { *r = reports{} }
 
-func (r *reports) bytes(p place) []byte { return r.pieces[p.piece][p.at : p.at+p.n] }
+func (r *reports) part(d *proto.Digest) *reportsPart { return &r[d[0]] }
+
+func (r *reportsPart) bytes(p place) []byte { return r.pieces[p.piece][p.at : p.at+p.n] }
 
 // room is a piece with room for n bytes.
-func (r *reports) room(n int) (piece int32) {
+func (r *reportsPart) room(n int) (piece int32) {
 	if last := len(r.pieces) - 1; last >= 0 && cap(r.pieces[last])-len(r.pieces[last]) >= n {
 		return int32(last)
 	}
@@ -54,19 +61,19 @@ func (r *reports) room(n int) (piece int32) {
 	return int32(len(r.pieces) - 1)
 }
 
-func digestHash(d *proto.Digest) uint32 { return binary.LittleEndian.Uint32(d[:]) }
+func digestHash(d *proto.Digest) uint32 { return binary.LittleEndian.Uint32(d[1:]) }
 
-func (r *reports) find(d *proto.Digest) (n uint32, known bool) {
+func (r *reportsPart) find(d *proto.Digest) (n uint32, known bool) {
 	return r.of.Find(digestHash(d), func(n uint32) bool { return r.trees[n].digest == *d })
 }
 
 // root is the root of a tree that something was said of.
-func (r *reports) root(t *reportedTree) proto.Root {
+func (r *reportsPart) root(t *reportedTree) proto.Root {
 	return proto.Root{Space: t.space, Name: proto.MakeName(r.bytes(t.name))}
 }
 
 // put keeps what p says of a tree, in place of what it said before.
-func (r *reports) put(d proto.Digest, p proto.ProcID, m *proto.Msg, asks uint64) {
+func (r *reportsPart) put(d proto.Digest, p proto.ProcID, m *proto.Msg, asks uint64) {
 	n, known := r.find(&d)
 	if !known {
 		n = uint32(len(r.trees))
@@ -92,7 +99,7 @@ func (r *reports) put(d proto.Digest, p proto.ProcID, m *proto.Msg, asks uint64)
 
 // take gives the root of a tree, the reports, and who asks who masters it, in the order of
 // the processes. The locks are in space, which is used again for the next tree.
-func (r *reports) take(d proto.Digest, space *[]proto.LockReport, out []rebuild.Report) (root proto.Root, _ []rebuild.Report, asking []asker) {
+func (r *reportsPart) take(d proto.Digest, space *[]proto.LockReport, out []rebuild.Report) (root proto.Root, _ []rebuild.Report, asking []asker) {
 	n, known := r.find(&d)
 	if !known {
 		return root, out, nil

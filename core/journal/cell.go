@@ -58,6 +58,21 @@ func (y *layout) each(m Memory, f func(i int, c cell, body []byte) bool) {
 	}
 }
 
+// most is how many cells are in use at most.
+func (y *layout) most(m Memory) (n int) {
+	i := 0
+	for k := range m.Chunks() {
+		b := m.Chunk(k)
+		for end := y.count(k + 1); i < end; i++ {
+			_, at := y.place(i)
+			if x, z := cell(b[at : at+y.cell()]).halves(); commit(x).Load()|commit(z).Load() != 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // cell is the bytes of one cell.
 type cell []byte
 

@@ -43,6 +43,7 @@ func AppendProc(b []byte, p proto.ProcID) []byte {
 
 // Records are the records of a process file that nobody writes any more.
 func Records(m Memory) (out []proto.Record) {
+	out = make([]proto.Record, 0, records.most(m))
 	records.each(m, func(_ int, _ cell, body []byte) bool {
 		out = append(out, decode(body))
 		return true

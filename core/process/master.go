@@ -279,14 +279,16 @@ func (r *root) describe(below bool, parent *tree.Lock, name *proto.Name) proto.I
 func (r *root) dropDead() {
 	s := r.shard
 	var dead []*tree.Lock
-	verdict := map[proto.ProcID]bool{}
+	alive, gone := s.p.me, proto.ProcID(0) // who was asked for last: most have few owners
 	r.tree.EachLock(func(t *tree.Lock) {
-		gone, known := verdict[t.Owner]
-		if !known {
-			gone = !s.p.alive(t.Owner)
-			verdict[t.Owner] = gone
+		if t.Owner != alive && t.Owner != gone {
+			if s.p.alive(t.Owner) {
+				alive = t.Owner
+			} else {
+				gone = t.Owner
+			}
 		}
-		if gone {
+		if t.Owner == gone {
 			dead = append(dead, t)
 		}
 	})

@@ -299,11 +299,11 @@ func (d *decoder) cold(m *Msg) {
 		m.Assign = d.u64()
 		m.Number = d.u64()
 	case KInstall:
-		m.Image = d.image()
+		m.Image = d.image(m.Image)
 	case KMove:
 		m.Assign = d.u64()
 		m.Proc = ProcID(d.u64())
-		m.Image = d.image()
+		m.Image = d.image(m.Image)
 	case KReject:
 		m.Text = d.text()
 	case KConnect:
@@ -567,8 +567,16 @@ func appendImage(b []byte, im *Image) []byte {
 	return b
 }
 
-func (d *decoder) image() *Image {
+// keepImage is the most resources or locks of an image whose space is used again.
+const keepImage = 256
+
+// image reads an image, into the space of one that is not needed any more, if there is one.
+func (d *decoder) image(old *Image) *Image {
 	im := &Image{}
+	if old != nil && cap(old.Resources) <= keepImage && cap(old.Locks) <= keepImage {
+		im = old
+		*im = Image{Resources: im.Resources[:0], Locks: im.Locks[:0]}
+	}
 	d.root(&im.Root)
 	im.Assign = d.u64()
 	im.Arrival = d.u64()

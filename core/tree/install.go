@@ -17,7 +17,12 @@ func Install(root *proto.Root, im *proto.Image, self proto.ProcID, sink Sink, jo
 	t := New(root, im.Assign, self, sink, journal)
 	t.arrival = im.Arrival
 	t.Why, t.From = im.Why, im.From
-	res := make([]*Resource, len(im.Resources))
+	var few [4]*Resource // most trees have no more
+	res := few[:]
+	if len(im.Resources) > len(few) {
+		res = make([]*Resource, len(im.Resources))
+	}
+	res = res[:len(im.Resources)]
 	for i := range im.Resources {
 		ir := &im.Resources[i]
 		switch {
@@ -105,6 +110,10 @@ func (t *Tree) Discard() {
 
 // each visits every resource in an order that does not depend on a map's.
 func (t *Tree) each(fn func(*Resource)) {
+	if len(t.below) == 0 {
+		fn(&t.root)
+		return
+	}
 	all := make([]*Resource, 0, len(t.below)+1)
 	all = append(all, &t.root)
 	for _, r := range t.below {
