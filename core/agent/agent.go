@@ -417,6 +417,8 @@ func (a *Agent) startRecovery() {
 			peers, all := a.world.Peers(d)
 			if all || !a.dead[d] {
 				peers = sorted(a.live)
+			} else if len(peers) == 0 && !a.coming[d] {
+				a.dir.alone(d)
 			}
 			for _, p := range peers {
 				if a.live[p] {

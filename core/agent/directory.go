@@ -25,6 +25,8 @@ type landlord struct {
 	proc  proto.ProcID
 	trees int
 	dead  bool
+	// alone: dead, and nobody else has had locks of its trees.
+	alone bool
 }
 
 // partCount is in how many parts the table is, so that none takes long to grow.
@@ -212,12 +214,24 @@ func (y *directory) died(master proto.ProcID) {
 	}
 }
 
-// orphans are the settled trees of dead masters in one part.
-func (y *directory) orphans(part int) (out []proto.Digest) {
+// orphans are the settled trees of dead masters in one part; over are those of masters
+// whose trees nobody else has used.
+func (y *directory) orphans(part int) (out, over []proto.Digest) {
 	for i := range y.parts[part].slots {
-		if s := &y.parts[part].slots[i]; y.masters[s.master].dead {
+		s := &y.parts[part].slots[i]
+		switch l := &y.masters[s.master]; {
+		case l.alone:
+			over = append(over, s.digest)
+		case l.dead:
 			out = append(out, s.digest)
 		}
 	}
-	return out
+	return out, over
+}
+
+// alone says that nobody else has had locks of a dead master's trees.
+func (y *directory) alone(master proto.ProcID) {
+	if n, any := y.numbers[master]; any {
+		y.masters[n].alone = true
+	}
 }

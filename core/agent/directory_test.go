@@ -48,7 +48,8 @@ func TestDirectoryIsAMap(t *testing.T) {
 					p := proto.ProcID(1 + r.IntN(5))
 					y.died(p)
 					for part := range y.parts {
-						for _, d := range y.orphans(part) {
+						orphans, _ := y.orphans(part)
+						for _, d := range orphans {
 							if want[d].master != p || y.loosen(d) == nil {
 								t.Fatalf("seed %d, step %d: a tree of %d is one of the dead's", seed, step, want[d].master)
 							}

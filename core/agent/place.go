@@ -65,17 +65,32 @@ func (a *Agent) loosen(d proto.Digest) *tree {
 	return t
 }
 
-// gather makes some settled trees of dead masters loose.
-func (a *Agent) gather() {
+// gather makes some settled trees of dead masters loose, if there are no others to place. A
+// tree that nobody else has used ends with its master. It reports how many have.
+func (a *Agent) gather() (ended int) {
 	q := &a.lost
-	for n := 0; n < lookParts && !q.any() && a.dir.orphaned > 0; n++ {
-		for _, d := range a.dir.orphans(q.part) {
+	for n := 0; n < lookParts && !q.any() && a.dir.orphaned > 0 && ended < Step; n++ {
+		orphans, over := a.dir.orphans(q.part)
+		for _, d := range over {
+			if len(a.recovery.kept[d]) > 0 {
+				orphans = append(orphans, d)
+				continue
+			}
+			if len(a.dead) > 1 { // else there are no records of it
+				a.retire(d)
+			}
+			a.world.Delete(d)
+			a.dir.remove(d)
+			ended++
+		}
+		for _, d := range orphans {
 			t := a.dir.loosen(d)
 			t.lost = true
 			q.gathered = append(q.gathered, t)
 		}
 		q.part = (q.part + 1) % partCount
 	}
+	return ended
 }
 
 func (q *lost) forget() {
@@ -119,8 +134,11 @@ func (a *Agent) step() {
 		if hasty && len(q.trees) == 0 {
 			break // what somebody waits for need not wait for the rest
 		}
-		if a.gather(); !q.any() {
-			break
+		if n += a.gather(); !q.any() {
+			if n < Step {
+				break
+			}
+			continue
 		}
 		t := q.next()
 		if a.live[t.master] {

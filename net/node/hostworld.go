@@ -206,19 +206,35 @@ func (w *hostWorld) Retire(dead proto.ProcID, tree proto.Digest) {
 	}
 }
 
-// Forget implements host.World: it removes what a dead process has left.
+// Forget implements host.World: it removes what a dead process has left. The names go now,
+// before anybody hears of it; the rest can wait until others have.
 func (w *hostWorld) Forget(dead proto.ProcID) {
-	defer w.n.holdForks()()
-	if f := w.dead[dead]; f != nil {
-		if err := f.Remove(); err != nil {
-			w.n.log.Warn("remove a dead process's file", "proc", dead, "error", err)
-		}
+	f := w.dead[dead]
+	var err error
+	if f != nil {
+		err = f.Unlink()
 		delete(w.dead, dead)
+		w.graves = append(w.graves, f)
+		w.n.buries.Store(true)
 	}
-	if err := errors.Join(w.n.dir.RemoveProcSock(dead), w.n.dir.RemoveHandSock(dead)); err != nil {
-		w.n.log.Warn("remove a dead process's socket", "proc", dead, "error", err)
+	if err = errors.Join(err, w.n.dir.RemoveProcSock(dead), w.n.dir.RemoveHandSock(dead)); err != nil {
+		w.n.log.Warn("remove what a dead process has left", "proc", dead, "error", err)
 	}
 	(*role)(w).goOnLeaving()
+}
+
+// bury lets go of the files of dead processes, once others were told.
+func (r *role) bury() {
+	r.mu.Lock()
+	graves := r.graves
+	r.graves = nil
+	r.mu.Unlock()
+	defer r.n.holdForks()()
+	for _, f := range graves {
+		if err := f.Close(); err != nil {
+			r.n.log.Warn("let go of a dead process's file", "error", err)
+		}
+	}
 }
 
 // Later implements host.World.

@@ -113,6 +113,7 @@ type Node struct {
 	lease atomic.Pointer[lease] // nil: this host is alone
 	// groupsDue: a container here has something to do beyond sending.
 	groupsDue atomic.Bool
+	buries    atomic.Bool // the agent here has files of the dead to let go
 	closed    atomic.Bool
 	unwelcome unwelcome // hosts that are not let in
 	recent    recent
@@ -348,7 +349,7 @@ func (n *Node) Handle(events []unix.EpollEvent) {
 func (n *Node) Flush() { n.flush(n.loop.Flush) }
 
 func (n *Node) flush(write func()) {
-	if n.closed.Load() || !n.local.some() && !n.peers.some.Load() && !n.loop.Pending() && !n.groupsDue.Load() {
+	if n.closed.Load() || !n.local.some() && !n.peers.some.Load() && !n.loop.Pending() && !n.groupsDue.Load() && !n.buries.Load() {
 		return
 	}
 	n.flushing.RLock()
@@ -356,6 +357,11 @@ func (n *Node) flush(write func()) {
 	n.pump()
 	n.peers.dial()
 	write()
+	if n.buries.Load() && n.buries.Swap(false) {
+		if r := n.role.Load(); r != nil {
+			r.bury()
+		}
+	}
 }
 
 // FlushAll is Flush, but what another thread has taken upon itself to write is

@@ -43,8 +43,9 @@ type role struct {
 	due      time.Time // of the next step of the clock of the agreement on hosts
 	members  map[proto.ProcID]*member
 	dead     map[proto.ProcID]*rundir.Dead
-	former   []string // files of processes of a membership that has ended
-	doomed   bool     // this process is one of them
+	graves   []*rundir.Dead // without a name, to be let go
+	former   []string       // files of processes of a membership that has ended
+	doomed   bool           // this process is one of them
 	hostFile *rundir.HostFile
 	rebooted bool // the machine was started anew since the files here were used
 	file     *rundir.DirectoryFile
@@ -121,6 +122,7 @@ func (n *Node) becomeAgent() error {
 	tell := r.tell()
 	r.mu.Unlock()
 	tell()
+	r.bury()
 	return nil
 }
 
@@ -488,6 +490,9 @@ func (r *role) close() error {
 		errs = append(errs, r.noted.Close())
 	}
 	for _, f := range r.dead {
+		errs = append(errs, f.Close())
+	}
+	for _, f := range r.graves {
 		errs = append(errs, f.Close())
 	}
 	if r.sock != nil {

@@ -217,6 +217,9 @@ func (d *Dir) OpenDead(name string) (*Dead, error) {
 // Close lets go of the file and leaves it.
 func (f *Dead) Close() error { return errors.Join(f.Unmap(), closeFD(f.fd)) }
 
+// Unlink removes the file's name. Close must follow.
+func (f *Dead) Unlink() error { return f.dir.RemoveProc(f.name) }
+
 // Remove lets go of the file and removes it.
 func (f *Dead) Remove() error { return errors.Join(f.dir.RemoveProc(f.name), f.Close()) }
 
