@@ -328,9 +328,7 @@ func (g *Group) handle(m *raftpb.Message) error {
 		return g.err
 	case raft.LocalApplyThread:
 		for _, e := range m.GetEntries() {
-			if err := g.apply(e); err != nil {
-				return err
-			}
+			g.apply(e)
 		}
 		return g.answer(m)
 	default:
@@ -482,13 +480,12 @@ func (g *Group) saved(m *raftpb.Message, snap *raftpb.Snapshot) {
 	}
 }
 
-func (g *Group) apply(e *raftpb.Entry) error {
+func (g *Group) apply(e *raftpb.Entry) {
 	g.applied = e.GetIndex()
 	g.kept += len(e.GetData())
 	cc, err := changeOf(e)
 	switch {
-	case err != nil:
-		return err
+	case err != nil: // all pass over it
 	case cc == nil:
 		if len(e.GetData()) > 0 {
 			g.host.Apply(e.GetIndex(), e.GetData())
@@ -496,7 +493,6 @@ func (g *Group) apply(e *raftpb.Entry) error {
 	case g.possible(cc) == nil:
 		g.conf = g.node.ApplyConfChange(cc)
 	}
-	return nil
 }
 
 // quiet is raft's logger: what matters is told by errors and by the caller.

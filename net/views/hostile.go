@@ -72,6 +72,9 @@ func parse(data []byte) (*raftpb.Message, error) {
 	if err := proto.Unmarshal(data, m); err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
+	if _, known := raftpb.MessageType_name[int32(m.GetType())]; !known { // raft has a table of them
+		return nil, fmt.Errorf("message of type %d", m.GetType())
+	}
 	return m, nil
 }
 
@@ -200,7 +203,8 @@ func (g *Group) room(entries int) error {
 	return nil
 }
 
-// changeOf is the change of members in an entry; nil if it is another one.
+// changeOf is the change of members in an entry; nil if it is another one. An error says
+// that raft would not know what to do with it.
 func changeOf(e *raftpb.Entry) (*raftpb.ConfChangeV2, error) {
 	switch e.GetType() {
 	case raftpb.EntryConfChange:
@@ -213,6 +217,9 @@ func changeOf(e *raftpb.Entry) (*raftpb.ConfChangeV2, error) {
 		cc := &raftpb.ConfChangeV2{}
 		if err := proto.Unmarshal(e.GetData(), cc); err != nil {
 			return nil, err
+		}
+		if _, known := raftpb.ConfChangeTransition_name[int32(cc.GetTransition())]; !known {
+			return nil, fmt.Errorf("a change of kind %d", cc.GetTransition())
 		}
 		return cc, nil
 	}

@@ -310,6 +310,34 @@ var attacks = []struct {
 			_ = p.hear(2, p.proposal(&raftpb.Entry{Type: raftpb.EntryConfChange.Enum(), Data: []byte{0xff}}))
 			_ = p.hear(2, p.proposal())
 		}
+		for _, cc := range []*raftpb.ConfChangeV2{
+			{Transition: raftpb.ConfChangeTransition(77).Enum(), Changes: []*raftpb.ConfChangeSingle{single(raftpb.ConfChangeAddNode, 9)}},
+			{Changes: []*raftpb.ConfChangeSingle{single(77, 9)}},
+			{Changes: []*raftpb.ConfChangeSingle{single(raftpb.ConfChangeAddNode, 0)}},
+		} {
+			b, err := pb.Marshal(cc)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			_ = p.hear(2, p.proposal(&raftpb.Entry{Type: raftpb.EntryConfChangeV2.Enum(), Data: b}))
+			p.obey()
+		}
+		if p.g.Leader() != 1 || len(p.g.Voters()) != 3 {
+			p.t.Errorf("leader %x, voters %x", p.g.Leader(), p.g.Voters())
+		}
+	}, false},
+	{"messages and entries of no type", func(p *prey) {
+		for _, kind := range []int32{-1, -1 << 31, 99, 1 << 30} {
+			for _, term := range []uint64{0, p.follow()} {
+				m := &raftpb.Message{Type: raftpb.MessageType(kind).Enum(), To: pb.Uint64(1), From: pb.Uint64(2), Term: pb.Uint64(term)}
+				if p.hear(2, m) == nil {
+					p.t.Errorf("type %d is taken", kind)
+				}
+			}
+			m := p.entries(p.term(), 1, 8, true)
+			m.Entries[0].Type = raftpb.EntryType(kind).Enum()
+			_ = p.hear(2, m)
+		}
 	}, false},
 	{"many entries that are not decided", func(p *prey) {
 		term := p.follow()
@@ -534,6 +562,7 @@ func FuzzReceive(f *testing.F) {
 		return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
 	}
 	f.Add(byte(0), []byte{8, 1})
+	f.Add(byte(1), letter(&raftpb.Message{Type: raftpb.MessageType(-1).Enum(), To: pb.Uint64(1), From: pb.Uint64(2)}))
 	for stage := range byte(6) {
 		var all []byte
 		for kind := range raftpb.MessageType_name {
