@@ -58,7 +58,7 @@ func TestContainerSchedules(t *testing.T) {
 		}
 	}
 	fmt.Fprintf(os.Stderr, "%d schedules of several hosts with containers, %d steps, %d states of the hosts, %d failed\n%s%s",
-		*containerSchedules, steps, len(states), failed, ReportCrowd(&crowd, &reached), Report(&counts))
+		*containerSchedules, steps, len(states), failed, ReportCrowd(&crowd, &reached), Report(&counts, otherwise...))
 	if *containerSchedules < 400 {
 		return
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/godlm/godlm/core/proto"
@@ -144,10 +145,13 @@ func (o *Outcome) add(counts *[countEnd]int) {
 	}
 }
 
-// Report prints counts, one a line.
-func Report(counts *[countEnd]int) string {
+// Report prints counts, one a line, but for some that mean nothing.
+func Report(counts *[countEnd]int, but ...int) string {
 	var b strings.Builder
 	for i, n := range counts {
+		if slices.Contains(but, i) {
+			continue
+		}
 		fmt.Fprintf(&b, "%9d %s\n", n, countNames[i])
 	}
 	return b.String()
