@@ -47,6 +47,32 @@ func TestMoveWhileDirectoryOpens(t *testing.T) {
 	want(t, "EX beside the master's PR", st, dlm.NotQueued)
 }
 
+// What a master has said to such a directory can be lost with the agent of its host. It says
+// all once more, and nothing that comes before it is told who lives counts as having spoken.
+func TestMasterSpeaksAgain(t *testing.T) {
+	c, m := newCluster(t, 2)
+	_, st, _ := m[0].lock("R", mode.PR, 0)
+	want(t, "master's lock", st, dlm.Success)
+	live := []proto.ProcID{m[0].id, m[1].id}
+	c.agent = agent.New(c, 2<<32, live, nil, &agent.Lasting{Unknown: true, Number: 77, Opened: func() {}})
+	view := proto.Msg{Kind: proto.KView, View: 2 << 32, Procs: live, Number: 77, Flags: proto.DirectoryLost}
+	m[0].p.FromAgent(&view)
+	c.queue = nil // the agent of its host is dead
+	m[0].p.Connected()
+	m[0].p.FromAgent(&proto.Msg{
+		Kind: proto.KView, View: view.View, Assign: view.View, Number: 77, Flags: proto.DirectoryLost | proto.ViewNews,
+	})
+	c.settle()
+	m[1].p.Connected()
+	c.agent.Connected(m[1].id)
+	c.settle()
+	_, st, _ = m[1].lock("R", mode.EX, dlm.NoQueue)
+	want(t, "EX before all have spoken", st, dlm.Pending)
+	c.agent.Connected(m[0].id)
+	c.settle()
+	want(t, "EX beside the master's PR", m[1].done[len(m[1].done)-1].Status, dlm.NotQueued)
+}
+
 // A tree that a container asks for first has a master also when the agent's own process
 // cannot be that: it has ended, or has no name yet.
 func TestContainerWithoutAgentsProcess(t *testing.T) {

@@ -18,7 +18,8 @@ func (p *Process) FromAgent(m *proto.Msg) {
 	case proto.KView:
 		p.view(m)
 		return
-	case proto.KWelcome: // what was asked of another host's agent may be lost
+	case proto.KWelcome: // what another host's agent was asked or told may be lost
+		p.untold()
 		p.askAgain()
 		return
 	case proto.KRound:
@@ -199,11 +200,13 @@ func (p *Process) view(m *proto.Msg) {
 		mem.Unlock()
 		return // it is told all, or was and knows more
 	}
+	whole := !mem.told
 	mem.told = true
 	mem.view = m.View
 	mem.views++
 	mem.remember(m.Obits)
 	anew, lost := mem.directory != m.Number, m.Flags&proto.DirectoryLost != 0
+	tell := anew || lost && whole // what it was told before may be lost
 	mem.directory = m.Number
 	if !news {
 		clear(mem.live)
@@ -233,13 +236,13 @@ func (p *Process) view(m *proto.Msg) {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
-		if anew {
+		if tell {
 			s.eachAsleep(func(r *root) { r.introduce(view) })
 		}
 		for r := s.order.head; r != nil; {
 			next := r.next
 			r.doubt(lost, anew)
-			if anew {
+			if tell {
 				r.introduce(view)
 			}
 			r.afterView(view)
@@ -256,7 +259,7 @@ func (p *Process) view(m *proto.Msg) {
 		}
 	}
 	if anew {
-		p.Connected() // first, so that the end says that all is told
+		p.again() // first, so that the end says that all is told
 	}
 	end := proto.Msg{Kind: proto.KReportEnd, View: view, Number: m.Number}
 	p.world.SendAgent(&end)
@@ -272,7 +275,7 @@ func (r *root) introduce(view uint64) {
 	case r.tree == nil:
 	case r.where == installing:
 		r.sendInstalled()
-	case r.where == local || r.where == keeping:
+	case r.where == local || r.where == keeping || r.where == moving:
 		m := s.compose(proto.KMastered)
 		m.View, m.Root, m.Assign = view, r.key, r.assign
 		s.p.world.SendAgent(m)
@@ -449,6 +452,19 @@ func (r *root) ownerless() (out []*tree.Lock) {
 // Connected says that an agent has welcomed this process, for the first time or
 // again: what the one before may not have answered is asked again.
 func (p *Process) Connected() {
+	p.untold()
+	p.again()
+}
+
+// untold: what was said to an agent may be lost, so the next view that counts is one that
+// tells all, and is answered with all that is to be told.
+func (p *Process) untold() {
+	p.members.Lock()
+	p.members.told = false
+	p.members.Unlock()
+}
+
+func (p *Process) again() {
 	p.group.again(p.world)
 	p.askAgain()
 }
