@@ -18,6 +18,7 @@ type Mapping struct {
 	hook func(addr uintptr, n int)
 
 	mu     sync.Mutex
+	pieces [][]byte // as they were mapped
 	chunks [][]byte
 }
 
@@ -32,9 +33,9 @@ func newMapping(fd int, path string, hook func(addr uintptr, n int)) (*Mapping, 
 	}
 	// A last piece that is not whole was being made when its maker died; nothing
 	// is in it.
-	for n := st.Size / journal.ChunkSize; n > 0; n-- {
-		if err := m.mapNext(); err != nil {
-			return nil, errors.Join(err, m.Unmap())
+	if n := st.Size / journal.ChunkSize; n > 0 {
+		if err := m.mapNext(int(n)); err != nil {
+			return nil, err
 		}
 	}
 	return m, nil
@@ -63,12 +64,14 @@ func (m *Mapping) Grow() error {
 	if err := reserve(m.fd, at, journal.ChunkSize); err != nil {
 		return fmt.Errorf("make room in %s: %w", m.path, err)
 	}
-	return m.mapNext()
+	return m.mapNext(1)
 }
 
-func (m *Mapping) mapNext() error {
+// mapNext maps the next n chunks in one piece: a new agent has thousands to map while all
+// wait for it.
+func (m *Mapping) mapNext(n int) error {
 	at := int64(len(m.chunks)) * journal.ChunkSize
-	b, err := unix.Mmap(m.fd, at, journal.ChunkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	b, err := unix.Mmap(m.fd, at, n*journal.ChunkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("map %s: %w", m.path, err)
 	}
@@ -78,7 +81,10 @@ func (m *Mapping) mapNext() error {
 	if m.hook != nil {
 		m.hook(uintptr(unsafe.Pointer(&b[0])), len(b))
 	}
-	m.chunks = append(m.chunks, b)
+	m.pieces = append(m.pieces, b)
+	for ; len(b) > 0; b = b[journal.ChunkSize:] {
+		m.chunks = append(m.chunks, b[:journal.ChunkSize:journal.ChunkSize])
+	}
 	return nil
 }
 
@@ -87,12 +93,12 @@ func (m *Mapping) Unmap() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var errs []error
-	for _, b := range m.chunks {
+	for _, b := range m.pieces {
 		if err := unix.Munmap(b); err != nil {
 			errs = append(errs, fmt.Errorf("unmap %s: %w", m.path, err))
 		}
 	}
-	m.chunks = nil
+	m.pieces, m.chunks = nil, nil
 	return errors.Join(errs...)
 }
 
