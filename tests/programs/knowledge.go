@@ -359,7 +359,9 @@ func (s *All) written(o *op) {
 		return
 	}
 	r := o.l.res
-	r.done, r.doneAt = max(r.done, o.write), s.w.Steps()
+	if o.write > r.done {
+		r.done, r.doneAt = o.write, o.began // it may have been carried out at any time since
+	}
 	// Until everybody knew of the death, the dead could still be granted something.
 	if r.doubt != 0 && !s.shaken && r.doubt < s.settled && s.settled <= o.began {
 		r.doubt, r.sure = 0, s.w.Steps()

@@ -16,7 +16,7 @@ type resource struct {
 	name   string
 	writes map[uint32]bool // all that was ever to be written
 	done   uint32          // the last one that was answered
-	doneAt int             // step in which it was
+	doneAt int             // step in which it was asked for
 	doubt  int             // step in which a writer may have gone without unlocking; 0: none since the last write
 	sure   int             // step in which that write was told to be done
 	broken bool            // one certainly has, and nobody has tried to write since
