@@ -284,6 +284,7 @@ func (s *sim) fromAgent(q *queue, m *proto.Msg) {
 				n.id = m.Proc
 				n.p.Joined(m.Proc, m.View)
 			}
+			n.knows.told = false // until it is told all again
 			if n.link.welcomed {
 				n.p.FromAgent(m)
 				return
