@@ -18,6 +18,7 @@ func TestVoterReplaced(t *testing.T) {
 				t.longer(2) // nobody confirms while one of two voters starts again
 				l := newLab(t, 4, func(o *lab.Options) { o.Voters = 3 })
 				d := l.Hosts[3]
+				l.Until("the first knows the fourth", func() bool { return lineOf(t, l.Hosts[0], d).ID != "" })
 				if v := lineOf(t, l.Hosts[0], d).Vote; v != "learner" {
 					t.Fatalf("the vote of a host that the file does not name: %q", v)
 				}
