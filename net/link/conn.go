@@ -210,6 +210,10 @@ func EachFrame(b []byte, m *proto.Msg, f func(*proto.Msg)) error {
 	return nil
 }
 
+// Flush writes what c was sent so far. A handler may call it, but not of a connection that was
+// accepted: that one's peer may be read again then, for which the handler has the turn.
+func (c *Conn) Flush() { c.flush() }
+
 // Backlog is how many bytes wait to be written.
 func (c *Conn) Backlog() int {
 	c.mu.Lock()

@@ -199,7 +199,11 @@ func (n *Node) open() error {
 	if n.cfg.Stay {
 		n.proc.SetMoving(0, process.MoveWait)
 	}
-	n.proc.SendOff(n.loop.Flush)
+	n.proc.SendOff(func() {
+		if a := n.agent.Load(); a != nil && a.conn != nil {
+			a.conn.Flush()
+		}
+	})
 	n.proc.LookAround(n.loop.LookAround)
 	if n.cfg.DeadlockWait > 0 {
 		n.proc.SetDeadlockWait(int64(n.cfg.DeadlockWait))
