@@ -53,6 +53,10 @@ func (p *Process) Domain(q *DomainRequest, res *Result) {
 	d := &p.domains
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if p.lost.Load() {
+		res.Status = dlm.Lost
+		return
+	}
 	d.last++
 	a := domainAsk{id: d.last, token: q.Token, what: q.What, name: q.Name, number: q.Number}
 	d.asked = append(d.asked, a)

@@ -157,6 +157,9 @@ func (p *Process) groupLock(q *LockRequest, res *Result) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
+	case p.lost.Load():
+		res.Status = dlm.Lost
+		return
 	case q.Parent != 0 && (q.Flags&dlm.GroupLock != 0) != (q.Parent&proto.GroupBit != 0):
 		res.Status = dlm.BadParam // a lock tree has one owner
 		return
@@ -192,7 +195,12 @@ func (p *Process) onLock(c *groupCall, res *Result) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var ok bool
-	if c.Container, ok = g.of(c.Lock); !ok {
+	c.Container, ok = g.of(c.Lock)
+	switch {
+	case p.lost.Load():
+		res.Status = dlm.Lost
+		return
+	case !ok:
 		res.Status = dlm.IvLockID
 		return
 	}

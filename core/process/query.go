@@ -25,14 +25,13 @@ type query struct {
 
 // Token is the fencing token of a lock held in PW or EX (design §4).
 func (p *Process) Token(id proto.LockID) (proto.Stamp, dlm.Status) {
-	if p.lost.Load() {
-		return proto.Stamp{}, dlm.Lost
-	}
 	s := p.shardOfLock(id)
 	s.enter()
 	defer s.mu.Unlock()
 	l := s.lookup(id)
 	switch {
+	case p.lost.Load():
+		return proto.Stamp{}, dlm.Lost
 	case l == nil || l.unlock.active:
 		return proto.Stamp{}, dlm.IvLockID
 	case l.granted == mode.None:
@@ -51,10 +50,6 @@ func (p *Process) Blockers(id proto.LockID, token uint64, res *Result) {
 		return
 	}
 	*res = Result{}
-	if p.lost.Load() {
-		res.Status = dlm.Lost
-		return
-	}
 	s := p.shardOfLock(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,7 +57,11 @@ func (p *Process) Blockers(id proto.LockID, token uint64, res *Result) {
 	if l != nil && s.lookFirst(l.root) {
 		l = s.lookup(id)
 	}
-	if l == nil || l.unlock.active {
+	switch {
+	case p.lost.Load():
+		res.Status = dlm.Lost
+		return
+	case l == nil || l.unlock.active:
 		res.Status = dlm.IvLockID
 		return
 	}
@@ -121,14 +120,14 @@ const internal = dlm.HasBlocking | dlm.JoinPR | dlm.Guest
 
 // LockInfo describes an own lock.
 func (p *Process) LockInfo(id proto.LockID) (LockInfo, dlm.Status) {
-	if p.lost.Load() {
-		return LockInfo{}, dlm.Lost
-	}
 	s := p.shardOfLock(id)
 	s.enter()
 	defer s.mu.Unlock()
 	l := s.lookup(id)
-	if l == nil || l.unlock.active {
+	switch {
+	case p.lost.Load():
+		return LockInfo{}, dlm.Lost
+	case l == nil || l.unlock.active:
 		return LockInfo{}, dlm.IvLockID
 	}
 	n := LockInfo{
@@ -160,10 +159,6 @@ func (p *Process) ResourceInfo(space proto.Namespace, name proto.Name, parent pr
 		return
 	}
 	*res = Result{}
-	if p.lost.Load() {
-		res.Status = dlm.Lost
-		return
-	}
 	key := proto.Root{Space: space, Name: name}
 	s := p.shardOf(&key)
 	if parent != 0 {
@@ -184,7 +179,11 @@ func (p *Process) ResourceInfo(space proto.Namespace, name proto.Name, parent pr
 	if r != nil && s.lookFirst(r) {
 		r = find()
 	}
-	if r == nil {
+	switch {
+	case p.lost.Load():
+		res.Status = dlm.Lost
+		return
+	case r == nil:
 		res.Status = dlm.IvLockID
 		return
 	}

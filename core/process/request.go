@@ -15,10 +15,6 @@ import (
 // immediate grant is answered here only.
 func (p *Process) Lock(q *LockRequest, res *Result) {
 	*res = Result{}
-	if p.lost.Load() {
-		res.Status = dlm.Lost
-		return
-	}
 	if q.Flags&dlm.GroupLock != 0 && !p.guest || q.Parent&proto.GroupBit != 0 {
 		p.groupLock(q, res)
 		return
@@ -33,6 +29,9 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 	r, parent, st := s.place(q, &key)
 	if st == dlm.Success && s.lookFirst(r) {
 		r, parent, st = s.place(q, &key)
+	}
+	if p.lost.Load() {
+		st = dlm.Lost
 	}
 	if st != dlm.Success {
 		res.Status = st
@@ -90,10 +89,6 @@ func (s *shard) place(q *LockRequest, key *proto.Root) (*root, *lock, dlm.Status
 // Convert asks for another mode of a granted lock.
 func (p *Process) Convert(q *ConvertRequest, res *Result) {
 	*res = Result{Lock: q.Lock}
-	if p.lost.Load() {
-		res.Status = dlm.Lost
-		return
-	}
 	if q.Lock&proto.GroupBit != 0 {
 		p.groupConvert(q, res)
 		return
@@ -106,6 +101,9 @@ func (p *Process) Convert(q *ConvertRequest, res *Result) {
 		l = s.lookup(q.Lock)
 	}
 	switch {
+	case p.lost.Load():
+		res.Status = dlm.Lost
+		return
 	case l == nil || l.unlock.active:
 		res.Status = dlm.IvLockID
 		return
@@ -225,10 +223,6 @@ func (r *root) decide(l *lock) dlm.Status {
 // unanswered conversion completes with dlm.Abort.
 func (p *Process) Unlock(q *UnlockRequest, res *Result) {
 	*res = Result{Lock: q.Lock}
-	if p.lost.Load() {
-		res.Status = dlm.Lost
-		return
-	}
 	if q.Lock&proto.GroupBit != 0 {
 		p.groupUnlock(q, res)
 		return
@@ -238,6 +232,9 @@ func (p *Process) Unlock(q *UnlockRequest, res *Result) {
 	defer s.mu.Unlock()
 	l := s.lookup(q.Lock)
 	switch {
+	case p.lost.Load():
+		res.Status = dlm.Lost
+		return
 	case l == nil || l.unlock.active:
 		res.Status = dlm.IvLockID
 		return
@@ -262,10 +259,6 @@ func (p *Process) Unlock(q *UnlockRequest, res *Result) {
 // the request completes with dlm.Cancel or dlm.Abort.
 func (p *Process) Cancel(id proto.LockID, flags dlm.Flags, token uint64, res *Result) {
 	*res = Result{Lock: id}
-	if p.lost.Load() {
-		res.Status = dlm.Lost
-		return
-	}
 	if id&proto.GroupBit != 0 {
 		p.groupCancel(id, flags, token, res)
 		return
@@ -275,6 +268,8 @@ func (p *Process) Cancel(id proto.LockID, flags dlm.Flags, token uint64, res *Re
 	defer s.mu.Unlock()
 	l := s.lookup(id)
 	switch {
+	case p.lost.Load():
+		res.Status = dlm.Lost
 	case l == nil || l.unlock.active:
 		res.Status = dlm.IvLockID
 	case l.ask.kind == proto.PendingNothing:

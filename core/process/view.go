@@ -493,7 +493,8 @@ func (p *Process) askAgain() {
 }
 
 // Deny is the beginning of Lost, which must follow: every call from now on is answered
-// with dlm.Lost.
+// with dlm.Lost. A call looks while it holds the mutex under which Lost ends what waits: it
+// is among that, or sees that all is lost.
 func (p *Process) Deny() { p.lost.Store(true) }
 
 // Lost says that the cluster has declared this process dead: its locks are
