@@ -197,6 +197,7 @@ fuzz:
 	$(GO) test -run - -fuzz FuzzReceive -fuzztime 60s -fuzzminimizetime 20x ./net/views
 	$(GO) test -run - -fuzz FuzzFrames -fuzztime 30s ./net/link
 	$(GO) test -run - -fuzz FuzzSocket -fuzztime 30s ./net/link
+	$(GO) test -run - -fuzz FuzzRead -fuzztime 30s ./core/journal
 	$(GO) test -run - -fuzz FuzzHost -fuzztime 60s -fuzzminimizetime 20x ./core/host
 
 include install.mk

@@ -9,6 +9,7 @@
  * rebuild [--json] [--runs N] [locks...]
  */
 #include <pthread.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,6 +97,10 @@ static pid_t start(void (*f)(long, int, int), long n, int tree, int which)
 		f(n, tree, which);
 		_exit(0);
 	}
+	/* The pipe does not end with the process: others have its end too. */
+	for (struct pollfd f = {said[0], POLLIN, 0}; poll(&f, 1, 100) == 0;)
+		if (waitpid(p, NULL, WNOHANG) == p)
+			exit(1);
 	await(said[0]);
 	return p;
 }
