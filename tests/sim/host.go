@@ -370,7 +370,7 @@ func (s *sim) settled() bool {
 		}
 		epoch = m.role.h.State().Epoch
 	}
-	if s.all != nil && !s.onlyMembers() {
+	if !s.onlyMembers() {
 		return false
 	}
 	for _, n := range s.nodes {
