@@ -17,6 +17,9 @@ func (s *sim) checkImageOfHosts(r *role, im *proto.Image) {
 			return // its journal may have been read
 		}
 	}
+	if slices.ContainsFunc(im.Resources, func(x proto.ImageResource) bool { return x.Domain != (proto.Digest{}) }) {
+		return // put together when its journal could be read, it may have waited for agreement
+	}
 	for i := range im.Resources {
 		ir := &im.Resources[i]
 		g := s.byDigest[ir.Digest]

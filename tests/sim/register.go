@@ -235,6 +235,15 @@ func (r *reg) rebuilt(c config) {
 			r.add(config{st, 0})
 		}
 	}
+	// One that has given its mode up without having been told writes once more, if those
+	// who came after it are gone.
+	for _, l := range r.locks {
+		for _, o := range [...]*op{l.ask, l.unlock} {
+			if o != nil && !l.n.dead && mode.Writer(l.mode) && o.flags&dlm.ValB != 0 {
+				r.add(config{state{o.write, false}, c.k})
+			}
+		}
+	}
 }
 
 // only keeps the possibilities for which keep is true.
