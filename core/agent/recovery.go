@@ -15,6 +15,8 @@ type recovery struct {
 	doubted map[proto.Digest]bool                        // domains that are invalid
 	domains map[proto.Digest]*domain
 	unheard map[proto.ProcID]bool // have yet to say what the agent before knew
+
+	serving, again bool // serveDomains is at work, and is to look once more
 }
 
 // domain is a recovery domain. What masters have to do goes in rounds, one at a
@@ -165,12 +167,24 @@ func (a *Agent) heard(p proto.ProcID) {
 	}
 }
 
-// serveDomains goes on with whatever can go on.
+// serveDomains goes on with whatever can go on. Something may be agreed on, and have it called,
+// while it is at work on a domain.
 func (a *Agent) serveDomains() {
 	r := &a.recovery
-	if len(r.domains) == 0 {
+	if len(r.domains) == 0 || r.serving {
+		r.again = true
 		return
 	}
+	r.serving = true
+	for r.again = true; r.again; {
+		r.again = false
+		a.serveAll()
+	}
+	r.serving = false
+}
+
+func (a *Agent) serveAll() {
+	r := &a.recovery
 	for _, digest := range inOrder(r.domains) {
 		d := r.domains[digest]
 		if d == nil {

@@ -21,7 +21,8 @@ type cluster struct {
 	queue  []func()
 	dir    map[proto.Digest]agent.Entry
 
-	disagree bool // Agree waits
+	doubt    func() // called by Doubt
+	disagree bool   // Agree waits
 	agreed   []func()
 }
 
@@ -39,7 +40,7 @@ type member struct {
 }
 
 func newCluster(t *testing.T, n int) (*cluster, []*member) {
-	c := &cluster{t: t, procs: map[proto.ProcID]*member{}, dir: map[proto.Digest]agent.Entry{}}
+	c := &cluster{t: t, procs: map[proto.ProcID]*member{}, dir: map[proto.Digest]agent.Entry{}, doubt: func() {}}
 	c.agent = agent.New(c, 1<<32, nil, nil, &agent.Lasting{})
 	var out []*member
 	for i := 0; i < n; i++ {
@@ -150,7 +151,7 @@ func (c *cluster) Date() uint32           { return date }
 func (c *cluster) Obituary(p proto.ProcID) proto.Obituary {
 	return proto.Obituary{Proc: p, Pid: 100 + uint32(p), Program: "prog"}
 }
-func (c *cluster) Doubt(proto.Digest, bool) error { return nil }
+func (c *cluster) Doubt(proto.Digest, bool) error { c.doubt(); return nil }
 func (c *cluster) Put(e agent.Entry) error        { c.dir[e.Tree] = e; return nil }
 func (c *cluster) Delete(d proto.Digest)          { delete(c.dir, d) }
 
@@ -281,11 +282,19 @@ func (c *cluster) Agree(done func()) {
 
 // agree lets all that was kept be known to successors.
 func (c *cluster) agree() {
-	for _, done := range c.agreed {
-		done()
+	for c.agreeOnce() {
+		c.settle()
 	}
-	c.agreed = nil
-	c.settle()
+}
+
+func (c *cluster) agreeOnce() bool {
+	if len(c.agreed) == 0 {
+		return false
+	}
+	done := c.agreed[0]
+	c.agreed = c.agreed[1:]
+	done()
+	return true
 }
 
 // Rebuilding implements agent.World.

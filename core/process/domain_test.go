@@ -61,3 +61,32 @@ func TestPersistentResourcesAreAgreedFirst(t *testing.T) {
 	want(t, "answers", len(m[1].done), 1)
 	want(t, "after it is agreed", m[1].done[0].Status, dlm.Success)
 }
+
+// While one request is served something else may be agreed on, and have others served. None
+// is forgotten.
+func TestDomainsAreServedOneByOne(t *testing.T) {
+	c, m := newCluster(t, 3)
+	token := uint64(0)
+	ask := func(i int, what uint32, name string) {
+		var r process.Result
+		token++
+		m[i].p.Domain(&process.DomainRequest{What: what, Name: name, Token: token}, &r)
+		c.settle()
+	}
+	for i := range m {
+		ask(i, proto.DomainAttach, "first")
+		ask(i, proto.DomainAttach, "second")
+	}
+	c.disagree, c.doubt = true, func() { c.agreeOnce() }
+	ask(0, proto.DomainInvalidate, "second")
+	ask(1, proto.DomainCollect, "first")
+	ask(1, proto.DomainInvalidate, "second")
+	ask(2, proto.DomainCollect, "second")
+	c.agree()
+	for i, n := range []int{3, 4, 3} {
+		want(t, "answers", len(m[i].done), n)
+		for _, d := range m[i].done {
+			want(t, "an answer", d.Status, dlm.Success)
+		}
+	}
+}
