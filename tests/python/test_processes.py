@@ -175,8 +175,8 @@ def storm():
     global hits, ends
     for i in range(400):
         request = None
-        signal.setitimer(signal.ITIMER_REAL, 0.0002 + i % 40 * 0.00002)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0002 + i % 40 * 0.00002)
             held = ns.lock('storm', EX)
             request = ns.start_lock('storm', EX)
             held.unlock()
