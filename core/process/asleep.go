@@ -113,7 +113,7 @@ func (s *shard) sleep(r *root) bool {
 	a.index.Add(sleepHash(&r.key), ref)
 	*l = lock{}
 	if len(s.spare) < maxSpare {
-		s.spare = append(s.spare, l)
+		s.spare = push(s.spare, l)
 	}
 	return true
 }

@@ -291,7 +291,7 @@ func (s *shard) freeLock(l *lock) {
 	s.leavePosition(l)
 	l.root, l.prev, l.next = nil, nil, nil
 	if len(s.spare) < maxSpare {
-		s.spare = append(s.spare, l)
+		s.spare = push(s.spare, l)
 	}
 }
 
@@ -308,7 +308,7 @@ func (s *shard) foreignLock() *tree.Lock {
 
 func (s *shard) freeForeign(l *tree.Lock) {
 	if len(s.foreign) < maxSpare {
-		s.foreign = append(s.foreign, l)
+		s.foreign = push(s.foreign, l)
 	}
 }
 

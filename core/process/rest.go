@@ -57,7 +57,7 @@ func (s *shard) rest(l *lock) {
 	l.pending = &idle
 	if len(s.asks) < maxSpare {
 		p.cancel.op = 0 // the rest is zero
-		s.asks = append(s.asks, p)
+		s.asks = push(s.asks, p)
 	}
 }
 
@@ -87,6 +87,6 @@ func (s *shard) leavePosition(l *lock) {
 	l.position = &top
 	p.parent = nil
 	if len(s.places) < maxSpare {
-		s.places = append(s.places, p)
+		s.places = push(s.places, p)
 	}
 }

@@ -1,6 +1,10 @@
 package process
 
-import "github.com/godlm/godlm/core/proto"
+import (
+	"unsafe"
+
+	"github.com/godlm/godlm/core/proto"
+)
 
 // The lock table of a shard: handle to lock. A place says where its lock is: among those
 // that are awake, or asleep (asleep.go).
@@ -26,6 +30,17 @@ func number(id proto.LockID) uint32 { return uint32(id) >> shardBits }
 
 // len is how many locks there are.
 func (t *table) len() int { return len(t.places) - len(t.free) }
+
+// push is append for the lists of a shard. They begin with a cache line of their own: a short one
+// beside that of another shard would have two threads wait for each other.
+func push[T any](list []T, x T) []T {
+	if cap(list) == 0 {
+		list = make([]T, 0, cacheLine/unsafe.Sizeof(x))
+	}
+	return append(list, x)
+}
+
+const cacheLine = 64
 
 // at is the lock with a number; nil if there is none or it is asleep.
 func (t *table) at(i int) *lock {
@@ -54,8 +69,8 @@ func (t *table) reserve(firstSeq uint32) (i uint32, ok bool) {
 			return 0, false
 		}
 		i = uint32(len(t.places))
-		t.places = append(t.places, 0)
-		t.seqs = append(t.seqs, firstSeq)
+		t.places = push(t.places, 0)
+		t.seqs = push(t.seqs, firstSeq)
 	}
 	t.seqs[i]++
 	if t.seqs[i] == 0 {
@@ -73,7 +88,7 @@ func (t *table) put(i uint32, l *lock) {
 		t.places[i] = place(k + 1)
 		return
 	}
-	t.awake = append(t.awake, l)
+	t.awake = push(t.awake, l)
 	t.places[i] = place(len(t.awake))
 }
 
@@ -81,14 +96,14 @@ func (t *table) put(i uint32, l *lock) {
 func (t *table) lift(i uint32) {
 	k := uint32(t.places[i] - 1)
 	t.awake[k] = nil
-	t.gaps = append(t.gaps, k)
+	t.gaps = push(t.gaps, k)
 	t.places[i] = 0
 }
 
 // release frees a number. Its lock is awake.
 func (t *table) release(i uint32) {
 	t.lift(i)
-	t.free = append(t.free, i)
+	t.free = push(t.free, i)
 }
 
 // find is the root that is known by that name, woken if it is asleep; nil if there is
