@@ -11,6 +11,7 @@
 #include <godlm.h>
 
 #include "_cgo_export.h"
+#include "lent.h"
 #include "local.h"
 
 #define LOCK_FLAGS (DLM_NOQUEUE | DLM_SYNCSTS | DLM_NODLCKWT | DLM_NODLCKBLK | DLM_EXPEDITE | DLM_VALB)
@@ -296,6 +297,72 @@ static int granted(int32_t status)
 	return status >= DLM_SUCCESS && status <= DLM_SYNCVALNOTVALID;
 }
 
+/* Trees that nobody else uses: lent.h. */
+struct godlm_lent godlm_lent;
+
+/* The arguments of a new lock on a root resource as a request for a tree that is lent; 0 if it is none. */
+static int lock_lent(const struct space *s, const uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode,
+                     dlm_valb_t *valb_p, dlm_flags_t flags, callback_arg_t notprm, callback_arg_t hint,
+                     blk_callback_t blkrtn, uint_t timeout, dlm_status_t *st)
+{
+	struct godlm_lent_request q = {
+		.space_kind = s->kind, .space_id = s->id, .name = resnam, .name_len = resnlen, .mode = rqmode, .flags = flags,
+		.plain = s->plain, .timeout = timeout, .notprm = (uint64_t)(uintptr_t)notprm, .hint = (uint64_t)(uintptr_t)hint,
+		.blkrtn = (uint64_t)(uintptr_t)blkrtn, .valb = (uint64_t)(uintptr_t)valb_p,
+	};
+	struct godlm_lent_answer a;
+	int done;
+
+	godlm_enter();
+	if (blkrtn != NULL)
+		godlm_submit_begin();
+	done = godlm_lent_lock(&godlm_lent, &q, &a);
+	if (done)
+		godlm_store_id(lkid_p, a.lock);
+	if (blkrtn != NULL)
+		godlm_submit_end();
+	if (done && a.read)
+		memcpy(valb_p, a.value, sizeof a.value);
+	godlm_leave();
+	*st = (dlm_status_t)a.status;
+	return done;
+}
+
+static int convert_lent(uint64_t id, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags, callback_arg_t notprm,
+                        callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout, dlm_status_t *st)
+{
+	struct godlm_lent_request q = {
+		.lock = id, .mode = rqmode, .flags = flags, .timeout = timeout, .notprm = (uint64_t)(uintptr_t)notprm,
+		.hint = (uint64_t)(uintptr_t)hint, .blkrtn = (uint64_t)(uintptr_t)blkrtn, .valb = (uint64_t)(uintptr_t)valb_p,
+	};
+	struct godlm_lent_answer a;
+	uint8_t value[32];
+	int done;
+
+	if (flags & DLM_VALB) { /* not while at the cell: it may be no memory of the program's */
+		memcpy(value, valb_p, sizeof value);
+		q.value = value;
+	}
+	godlm_enter();
+	done = godlm_lent_convert(&godlm_lent, &q, &a);
+	if (done && a.read)
+		memcpy(valb_p, a.value, sizeof a.value);
+	godlm_leave();
+	*st = (dlm_status_t)a.status;
+	return done;
+}
+
+static int unlock_lent(uint64_t id, dlm_flags_t flags, dlm_status_t *st)
+{
+	struct godlm_lent_request q = {.lock = id, .flags = flags};
+	struct godlm_lent_answer a;
+
+	if (!godlm_lent_unlock(&godlm_lent, &q, &a))
+		return 0;
+	*st = (dlm_status_t)a.status;
+	return 1;
+}
+
 static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_lkid_t *parid,
                          dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dlm_flags_t flags,
                          callback_arg_t notprm, callback_arg_t hint, blk_callback_t blkrtn, uint_t timeout,
@@ -305,6 +372,7 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 	struct waiter w, word;
 	struct space *s;
 	int guarded = async || blkrtn != NULL, group, of_group;
+	dlm_status_t st;
 
 	if (flags & ~known || (flags & TXID_FLAGS) == TXID_FLAGS || rqmode < DLM_NLMODE || rqmode > DLM_EXMODE ||
 	    (flags & DLM_EXPEDITE && rqmode != DLM_NLMODE) || (flags & DLM_VALB && valb_p == NULL))
@@ -318,6 +386,9 @@ static dlm_status_t lock(dlm_nsp_t nsp, uchar_t *resnam, ushort_t resnlen, dlm_l
 		return DLM_NOTATTACHED;
 	if (resnlen < 1 || resnlen > DLM_RESNAMELEN)
 		return DLM_IVBUFLEN;
+	if (parid == NULL && !async &&
+	    lock_lent(s, resnam, resnlen, lkid_p, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout, &st))
+		return st;
 	c.lock = 0;
 	c.parent = godlm_id_number(parid);
 	if (parid != NULL && c.parent == 0)
@@ -417,6 +488,7 @@ static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t 
 {
 	struct godlm_call c;
 	struct waiter w, word;
+	dlm_status_t st;
 
 	if (flags & ~CVT_FLAGS || rqmode < DLM_NLMODE || rqmode > DLM_EXMODE ||
 	    (flags & DLM_VALB && valb_p == NULL))
@@ -426,6 +498,8 @@ static dlm_status_t convert(dlm_lkid_t *lkid_p, dlm_lkmode_t rqmode, dlm_valb_t 
 	if (!godlm_attached())
 		return DLM_NOTATTACHED;
 	c.lock = godlm_id_number(lkid_p);
+	if (!async && convert_lent(c.lock, rqmode, valb_p, flags, notprm, hint, blkrtn, timeout, &st))
+		return st;
 	c.flags = flags;
 	c.mode = rqmode;
 	if (flags & DLM_VALB)
@@ -563,7 +637,7 @@ dlm_status_t dlm_unlock(dlm_lkid_t *lkid_p, dlm_valb_t *valb_p, dlm_flags_t flag
 	godlm_enter();
 	if (flags & DLM_DEQALL)
 		st = unlock_all(id, flags & DLM_INVVALBLK);
-	else
+	else if (!unlock_lent(id, flags, &st))
 		st = unlock_one(id, valb_p, flags);
 	godlm_leave();
 	return st;

@@ -12,6 +12,9 @@ package main
 #include <stdlib.h>
 
 #include "internal.h"
+#include "lent.h"
+
+extern struct godlm_lent godlm_lent;
 */
 import "C"
 
@@ -29,6 +32,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/lent"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/process"
 	"github.com/godlm/godlm/core/proto"
@@ -119,6 +123,10 @@ func godlmgo_open() (st C.int32_t) {
 	if s.AbortOnLost() {
 		C.godlm_abort_on_lost()
 	}
+	table := (*lent.Table)(unsafe.Pointer(&C.godlm_lent))
+	if s.JoinPersistent() {
+		table.Always(uint32(dlm.JoinPR))
+	}
 	n, err := s.Open(node.Config{
 		Sink:      sink{},
 		OpenFD:    func(fd int) { C.godlm_fd_opened(C.int(fd)) },
@@ -126,6 +134,7 @@ func godlmgo_open() (st C.int32_t) {
 		HoldForks: holdForks,
 		Yield:     func() { C.godlm_yield() },
 		Callers:   callers{},
+		Lent:      table,
 		Leave:     leaveTime * 4 / 5,
 		Log:       logger(),
 	})

@@ -91,7 +91,7 @@ func (s *shard) doze() {
 
 // sleep puts r to sleep if it may.
 func (s *shard) sleep(r *root) bool {
-	if r.where != local || r.ownCount != 1 || r.asked != lookupNone || r.tree == nil ||
+	if r.lent || r.where != local || r.ownCount != 1 || r.asked != lookupNone || r.tree == nil ||
 		len(r.queries) > 0 || len(r.held) > 0 || r.keep != nil || r.heir != 0 || r.use != nil && r.use.to != 0 || s.watched() {
 		return false
 	}

@@ -42,6 +42,7 @@ var sleeping = map[string]map[string]int{
 		"used":    lost,
 		"hurried": lost, // of an orphan
 		"wanted":  lost, "answered": lost,
+		"lent": same, "solo": lost,
 		"sighted": lost,
 
 		"heir":     same,

@@ -19,7 +19,7 @@ func (p *Process) Walk(fn func(h Held)) {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
-		for r := s.order.head; r != nil; r = r.next {
+		for r := s.all(); r != nil; r = r.next {
 			if r.tree != nil {
 				fn(Held{r.key, r.assign, r.where == local, r.tree})
 			}

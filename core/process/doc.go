@@ -15,7 +15,8 @@
 // lock's handle names its shard, so finding a lock needs no other mutex.
 //
 // What is not used for long and by nobody else sleeps in a small record (asleep.go); only
-// what goes through all roots or locks has to know that.
+// what goes through all roots or locks has to know that. What is used often and by nobody else is
+// lent to the callers' side (lend.go).
 //
 // The package starts no goroutine and knows no clock, file or socket: World and
 // Journal hand these in.

@@ -162,7 +162,7 @@ func (p *Process) Remind(owner proto.ProcID) {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
-		for r := s.order.head; r != nil; r = r.next {
+		for r := s.all(); r != nil; r = r.next {
 			if r.where != local {
 				continue
 			}

@@ -80,6 +80,7 @@ func (r *root) fromOwner(from proto.ProcID, m *proto.Msg) {
 		return
 	}
 	s.counts.request(opIn, m.Kind)
+	r.solo = 0
 	switch m.Kind {
 	case proto.KRequest:
 		r.foreignRequest(from, m)

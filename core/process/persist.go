@@ -79,7 +79,7 @@ func (p *Process) round(m *proto.Msg) {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
-		for r := s.order.head; r != nil; r = r.next {
+		for r := s.all(); r != nil; r = r.next {
 			if r.tree == nil {
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/godlm/godlm/core/lent"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/core/tree"
@@ -42,6 +43,10 @@ type Process struct {
 	moveWait  int64
 	// awakeRoots: see KeepAwake.
 	awakeRoots int
+	// lent and what follows: see Lend. nil: nothing is lent.
+	lent      *lent.Table
+	lendAfter uint8
+	pause     func()
 
 	members members
 }
@@ -72,6 +77,7 @@ type shard struct {
 	idle    int      // roots without own locks
 	locks   table
 	asleep  asleep
+	lent    []*root      // by cell; nil where there is none
 	spare   []*lock      // own lock structures to use again
 	foreign []*tree.Lock // the same for other processes' locks
 	asks    []*pending   // the same for what is under way
@@ -219,20 +225,9 @@ func (s *shard) lookFirst(r *root) bool {
 func (p *Process) Me() proto.ProcID { return p.me }
 
 // shardOf chooses by a hash of the root.
-func (p *Process) shardOf(r *proto.Root) *shard {
-	h := hashOf(r)
-	return &p.shards[(h^h>>16)&(shardCount-1)]
-}
+func (p *Process) shardOf(r *proto.Root) *shard { return &p.shards[hashOf(r)&(shardCount-1)] }
 
-// hashOf is an FNV-1a hash.
-func hashOf(r *proto.Root) uint32 {
-	h := uint32(2166136261)
-	h = (h ^ r.Space.ID ^ uint32(r.Space.Kind)<<24) * 16777619
-	for _, b := range r.Name.Bytes() {
-		h = (h ^ uint32(b)) * 16777619
-	}
-	return h
-}
+func hashOf(r *proto.Root) uint32 { return lent.Hash(r) }
 
 // shardOfLock is the shard that a handle names.
 func (p *Process) shardOfLock(id proto.LockID) *shard {

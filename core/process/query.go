@@ -321,6 +321,7 @@ func (p *Process) Locks(space *proto.Namespace, below proto.LockID, out []proto.
 			continue
 		}
 		s.mu.Lock()
+		s.all()
 		for n, at := range s.locks.places {
 			if at&asleepBit != 0 {
 				if below == 0 && (space == nil || s.asleep.space(at) == *space) {

@@ -170,7 +170,7 @@ func (s *shard) inline(l *lock, res *Result) {
 		return
 	case st == dlm.Pending:
 		s.wait(l, l.Arrival)
-		l.root.wanted = wantedFor
+		l.root.wanted, l.root.solo = wantedFor, 0
 		res.Status = dlm.Pending
 		return
 	case st != dlm.Synch:
@@ -196,6 +196,9 @@ func (s *shard) inline(l *lock, res *Result) {
 	}
 	if settle {
 		tr.Settle()
+	}
+	if s.lent != nil && res.Status != dlm.Pending {
+		s.tryLend(l)
 	}
 }
 

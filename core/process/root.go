@@ -47,6 +47,8 @@ type root struct {
 	ownCount int
 	ops      uint64 // last operation number given
 	used     bool   // since somebody looked whether it may sleep
+	lent     bool   // see lend.go
+	solo     uint8  // own requests in a row that were decided at once
 	hurried  bool   // orphan: the agent knows that somebody waits for the tree
 	wanted   uint8  // how often others are let on yet: see lookFirst
 	answered bool   // another process was answered last, and does not wait

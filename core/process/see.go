@@ -156,6 +156,9 @@ func (k *Look) tree(s *shard, out *proto.Sight) bool {
 		return false
 	}
 	k.steps--
+	if r.lent {
+		s.takeBack(r)
+	}
 	t := r.tree
 	if t == nil || r.sighted == s.seen.round {
 		s.seen.root = r.next
@@ -325,6 +328,7 @@ func (k *Look) end(s *shard) {
 	if k.q.Hot > 0 {
 		s.seen.at = k.p.world.Now()
 	}
+	s.all() // what is lent has counts of its own
 	n, c := &k.count, &s.counts
 	for way := range c.ops {
 		for op := range c.ops[way] {

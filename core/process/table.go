@@ -10,10 +10,14 @@ import (
 // that are awake, or asleep (asleep.go).
 
 // place is a line of the table: 0 for a free one, an index in table.awake plus 1, or with
-// asleepBit a record.
+// asleepBit a record. With lentBit the lock is in table.awake and its tree is lent
+// (lend.go): its handle may be another by now.
 type place uint32
 
-const asleepBit place = 1 << 31
+const (
+	asleepBit place = 1 << 31
+	lentBit   place = 1 << 30
+)
 
 // table is the lock table. Its locks have numbers; a handle has the number and the
 // sequence number that tells it from earlier locks at the same place.
@@ -42,9 +46,9 @@ func push[T any](list []T, x T) []T {
 
 const cacheLine = 64
 
-// at is the lock with a number; nil if there is none or it is asleep.
+// at is the lock with a number; nil if there is none, or it is asleep or lent.
 func (t *table) at(i int) *lock {
-	if p := t.places[i]; p != 0 && p&asleepBit == 0 {
+	if p := t.places[i]; p != 0 && p&(asleepBit|lentBit) == 0 {
 		return t.awake[p-1]
 	}
 	return nil
@@ -106,11 +110,14 @@ func (t *table) release(i uint32) {
 	t.free = push(t.free, i)
 }
 
-// find is the root that is known by that name, woken if it is asleep; nil if there is
-// none. It is often the same as the last time.
+// find is the root that is known by that name, woken if it is asleep and taken back if it is
+// lent; nil if there is none. It is often the same as the last time.
 func (s *shard) find(key *proto.Root) *root {
 	if r := s.recent; r != nil && r.key == *key {
 		r.used = true
+		if r.lent {
+			s.takeBack(r)
+		}
 		return r
 	}
 	r := s.roots[*key]
@@ -122,13 +129,21 @@ func (s *shard) find(key *proto.Root) *root {
 	if r != nil {
 		r.used = true
 		s.recent = r
+		if r.lent {
+			s.takeBack(r)
+		}
 	}
 	return r
 }
 
-// lookup finds an own lock, and wakes it if it is asleep; nil for a stale or foreign
-// handle.
+// lookup finds an own lock, and wakes it if it is asleep, or takes it back; nil for a stale
+// or foreign handle.
 func (s *shard) lookup(id proto.LockID) *lock {
+	if i := int(number(id)); i < len(s.locks.places) {
+		if p := s.locks.places[i]; p&(asleepBit|lentBit) == lentBit {
+			s.takeBack(s.locks.awake[p&^lentBit-1].root)
+		}
+	}
 	switch p := s.locks.find(id); {
 	case p == 0:
 		return nil
@@ -141,9 +156,9 @@ func (s *shard) lookup(id proto.LockID) *lock {
 	}
 }
 
-// peek is lookup for those who want nothing of a lock that is asleep.
+// peek is lookup for those who want nothing of a lock that is asleep or lent.
 func (s *shard) peek(id proto.LockID) *lock {
-	if p := s.locks.find(id); p != 0 && p&asleepBit == 0 {
+	if p := s.locks.find(id); p != 0 && p&(asleepBit|lentBit) == 0 {
 		return s.locks.awake[p-1]
 	}
 	return nil

@@ -239,7 +239,7 @@ func (p *Process) view(m *proto.Msg) {
 		if tell {
 			s.eachAsleep(func(r *root) { r.introduce(view) })
 		}
-		for r := s.order.head; r != nil; {
+		for r := s.all(); r != nil; {
 			next := r.next
 			r.doubt(lost, anew)
 			if tell {
@@ -474,7 +474,7 @@ func (p *Process) askAgain() {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
-		for r := s.order.head; r != nil; r = r.next {
+		for r := s.all(); r != nil; r = r.next {
 			if r.where == installing && r.tree != nil {
 				r.sendInstalled()
 			}
@@ -495,7 +495,12 @@ func (p *Process) askAgain() {
 // Deny is the beginning of Lost, which must follow: every call from now on is answered
 // with dlm.Lost. A call looks while it holds the mutex under which Lost ends what waits: it
 // is among that, or sees that all is lost.
-func (p *Process) Deny() { p.lost.Store(true) }
+func (p *Process) Deny() {
+	p.lost.Store(true)
+	if p.lent != nil {
+		p.lent.Close()
+	}
+}
 
 // Lost says that the cluster has declared this process dead: its locks are
 // gone, and every request, pending or to come, is answered with dlm.Lost.
@@ -511,6 +516,7 @@ func (p *Process) Lost() {
 			p.world.Complete(&s.done)
 		}
 		clear(s.queries)
+		s.all()
 		for n := range s.locks.places {
 			if l := s.locks.at(n); l != nil { // nothing waits for an answer about a sleeper
 				s.lose(l)

@@ -40,9 +40,13 @@ func (l *lease) close() error {
 	return l.file.Release()
 }
 
-// left is how long the lease goes on.
+// left is how long the lease goes on. Callers to whom trees are lent are told.
 func (l *lease) left() time.Duration {
-	return time.Duration(l.file.Lease(l.birth) - l.n.cfg.Cluster.boottime())
+	until := l.file.Lease(l.birth)
+	if l.n.cfg.Lent != nil {
+		l.n.cfg.Lent.Lease(max(until, 1))
+	}
+	return time.Duration(until - l.n.cfg.Cluster.boottime())
 }
 
 // watch looks at the lease when it may have ended. Calls of the program and messages

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/godlm/godlm/core/journal"
+	"github.com/godlm/godlm/core/lent"
 	"github.com/godlm/godlm/core/process"
 	"github.com/godlm/godlm/core/proto"
 	"github.com/godlm/godlm/net/link"
@@ -65,6 +66,8 @@ type Config struct {
 	Yield func()
 	// Callers, if set, are threads that wait on EpollFD.
 	Callers link.Callers
+	// Lent, if set, is where trees that only this process uses are lent to its callers.
+	Lent *lent.Table
 	// Map, if set, is told of the mapped memory. Children do not inherit it.
 	Map func(addr uintptr, n int)
 	// DeadlockWait is how long a request waits before the first search for a
@@ -153,6 +156,9 @@ func Open(cfg Config) (*Node, error) {
 	return n, nil
 }
 
+// pause lets a thread go on that has lost the processor while it was at a cell of the lent.Table.
+func pause() { time.Sleep(20 * time.Microsecond) }
+
 func newNode(cfg Config) *Node {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -205,6 +211,9 @@ func (n *Node) open() error {
 		}
 	})
 	n.proc.LookAround(n.loop.LookAround)
+	if n.cfg.Lent != nil {
+		n.proc.Lend(n.cfg.Lent, process.LendAfter, pause)
+	}
 	if n.cfg.DeadlockWait > 0 {
 		n.proc.SetDeadlockWait(int64(n.cfg.DeadlockWait))
 	}

@@ -29,6 +29,9 @@ type Cluster struct {
 	lastToken  uint64
 	remembered agent.Remembered
 	traffic    Traffic
+
+	// Prepare, if set, is called for each process before it is used.
+	Prepare func(p *process.Process)
 }
 
 // Traffic counts what was said.
@@ -123,6 +126,9 @@ func (c *Cluster) Join(name string) *Member {
 	}
 	m.Process = process.New(m, file)
 	m.KeepAwake(0)
+	if c.Prepare != nil {
+		c.Prepare(m.Process)
+	}
 	id, view := c.agent.Join()
 	m.ID = id
 	c.members = append(c.members, m)
