@@ -19,9 +19,14 @@ func (p *Process) Walk(fn func(h Held)) {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
-		for r := s.all(); r != nil; r = r.next {
-			if r.tree != nil {
-				fn(Held{r.key, r.assign, r.where == local, r.tree})
+		for r := s.order.head; r != nil; r = r.next {
+			t := r.tree
+			if r.lent {
+				x, _ := s.likeness(r)
+				t = x.tree
+			}
+			if t != nil {
+				fn(Held{r.key, r.assign, r.where == local, t})
 			}
 		}
 		s.eachAsleep(func(r *root) { fn(Held{r.key, r.assign, true, r.tree}) })

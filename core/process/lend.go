@@ -83,27 +83,33 @@ func (s *shard) takeBack(r *root) {
 	n := *c
 	c.Release()
 	s.lent[i/shardCount], r.lent = nil, false
-
-	requests := n.Locks + n.Converts
-	r.ops += requests
 	if r.use != nil {
-		r.use.own = uint32(min(uint64(r.use.own)+requests, 1<<30))
+		r.use.own = uint32(min(uint64(r.use.own)+n.Locks+n.Converts, 1<<30))
 	}
 	ops := &s.counts.ops[opLocal]
 	ops[proto.KRequest-proto.KRequest] += n.Locks
 	ops[proto.KConvert-proto.KRequest] += n.Converts
 	ops[proto.KUnlock-proto.KRequest] += n.Unlocks
-
 	l := r.own.head
 	k := number(l.ID)
 	s.locks.places[k] &^= lentBit
 	s.locks.seqs[k] = n.Last
-	back := tree.Lent{Seq: n.Seq, Block: l.block, Writes: n.Writes, Mode: n.Mode, Used: uint32(requests + n.Unlocks)}
-	back.Block.Value = proto.Value(n.Value)
+	r.bring(l, &n)
+	if n.Lock == 0 {
+		s.freeLock(l)
+	}
+}
+
+// bring does to r and its only lock what the callers did. If there is no lock any more l is in
+// no queue.
+func (r *root) bring(l *lock, n *lent.Cell) {
+	r.ops += n.Locks + n.Converts
+	back := tree.Lent{Seq: n.Seq, Block: l.block, Writes: n.Writes, Mode: n.Mode, Used: uint32(n.Locks + n.Converts + n.Unlocks)}
+	back.Block.Value = n.Value
 	if n.Stamp != 0 {
 		back.Block.Stamp = proto.Stamp{Assign: r.assign, Seq: n.Stamp}
 	}
-	if n.Lock != 0 && requests > 0 {
+	if n.Lock != 0 && n.Locks+n.Converts > 0 {
 		if n.Lock != l.ID {
 			l.ID, l.Arrival = n.Lock, 0
 		}
@@ -116,9 +122,22 @@ func (s *shard) takeBack(r *root) {
 		l.fence()
 	}
 	r.tree.Return(&back, &l.Lock)
+}
+
+// likeness is r, which is lent, as it would be if it were taken back, to be looked at and no
+// more, and its lock; nil if there is none.
+func (s *shard) likeness(r *root) (*root, *lock) {
+	c := s.p.lent.Seize(lent.Index(hashOf(&r.key)), s.p.pause)
+	n := *c
+	c.Release()
+	rest, _ := r.tree.Rest()
+	x, l := &root{}, &lock{}
+	s.unpack(s.pack(r, r.own.head, &rest), x, l, &tree.Tree{})
+	x.bring(l, &n)
 	if n.Lock == 0 {
-		s.freeLock(l)
+		return x, nil
 	}
+	return x, l
 }
 
 // all takes back whatever is lent and returns the oldest of all roots.

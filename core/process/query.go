@@ -28,7 +28,7 @@ func (p *Process) Token(id proto.LockID) (proto.Stamp, dlm.Status) {
 	s := p.shardOfLock(id)
 	s.enter()
 	defer s.mu.Unlock()
-	l := s.lookup(id)
+	l := s.glance(id)
 	switch {
 	case p.lost.Load():
 		return proto.Stamp{}, dlm.Lost
@@ -123,7 +123,7 @@ func (p *Process) LockInfo(id proto.LockID) (LockInfo, dlm.Status) {
 	s := p.shardOfLock(id)
 	s.enter()
 	defer s.mu.Unlock()
-	l := s.lookup(id)
+	l := s.glance(id)
 	switch {
 	case p.lost.Load():
 		return LockInfo{}, dlm.Lost

@@ -156,6 +156,19 @@ func (s *shard) lookup(id proto.LockID) *lock {
 	}
 }
 
+// glance is lookup for those who only look: what is lent stays so, and the lock is a likeness.
+func (s *shard) glance(id proto.LockID) *lock {
+	i := int(number(id))
+	if i >= len(s.locks.places) || s.locks.places[i]&(asleepBit|lentBit) != lentBit {
+		return s.lookup(id)
+	}
+	_, l := s.likeness(s.locks.awake[s.locks.places[i]&^lentBit-1].root)
+	if l == nil || l.ID != id {
+		return nil
+	}
+	return l
+}
+
 // peek is lookup for those who want nothing of a lock that is asleep or lent.
 func (s *shard) peek(id proto.LockID) *lock {
 	if p := s.locks.find(id); p != 0 && p&(asleepBit|lentBit) == 0 {

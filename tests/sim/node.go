@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/godlm/godlm/core/lent"
 	"github.com/godlm/godlm/core/process"
 	"github.com/godlm/godlm/core/proto"
 )
@@ -21,6 +22,7 @@ type node struct {
 	id       proto.ProcID // 0 until welcomed
 	given    proto.ProcID // as the agent wrote it into the file
 	p        *process.Process
+	lent     *lent.Table // nil: it lends no tree
 	file     *file
 	dead     bool
 	stopped  bool
@@ -72,6 +74,10 @@ func (s *sim) addNodeAt(m *machine) *node {
 	n.p = process.New(n, n.file)
 	if s.plan.awake >= 0 {
 		n.p.KeepAwake(s.plan.awake)
+	}
+	if s.plan.lendAfter > 0 {
+		n.lent = &lent.Table{}
+		n.p.Lend(n.lent, uint8(s.plan.lendAfter), func() { s.fail("%s: a caller is at a cell", n) })
 	}
 	n.p.SetDeadlockWait(s.plan.patience)
 	n.p.SetMoving(uint32(s.plan.moveAfter), s.plan.moveWait)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/mode"
@@ -108,7 +109,13 @@ func (s *sim) act() bool {
 	if len(able) == 0 {
 		return false
 	}
+	if s.spree.left > 0 && slices.Contains(able, s.spree.n) {
+		return s.goOn()
+	}
 	n := able[s.rng.IntN(len(able))]
+	if s.percent(s.plan.spree) {
+		s.spree.n, s.spree.root, s.spree.left = n, s.rng.IntN(len(s.roots)), 3+s.rng.IntN(15)
+	}
 	if len(n.undel) > 0 && s.one(3) {
 		s.deliverNotice(n)
 		return true
@@ -220,7 +227,7 @@ func (s *sim) callLock(n *node) {
 
 // lockCall asks for a new lock, on a root or below parent.
 func (s *sim) lockCall(n *node, parent *lk, root, name int, m mode.Mode, flags dlm.Flags, pin bool) *op {
-	q := process.LockRequest{Mode: m, Flags: flags, Async: s.one(2), User: s.user()}
+	q := process.LockRequest{Mode: m, Flags: flags, Async: s.async(), User: s.user()}
 	if parent != nil {
 		root = parent.r.root
 		q.Parent = parent.id
@@ -248,7 +255,7 @@ func (s *sim) lockCall(n *node, parent *lk, root, name int, m mode.Mode, flags d
 	var res process.Result
 	s.step(n, func() {
 		s.note("%s lock %s %s flags %x tx %d async %v", n, l.r.name, m, uint32(q.Flags), q.Tx, q.Async)
-		n.p.Lock(&q, &res)
+		s.lock(n, &q, &res)
 		if n.doomed {
 			return
 		}
@@ -280,7 +287,7 @@ func (s *sim) convertCall(n *node, l *lk, m mode.Mode, flags dlm.Flags) {
 	busy := l.ask != nil || l.mode == mode.None
 	o := s.newOp(askConvert, l)
 	o.from, o.to, o.flags = l.mode, m, flags
-	q := process.ConvertRequest{Lock: l.id, Mode: m, Flags: flags, Token: o.token, Async: s.one(2), User: s.user()}
+	q := process.ConvertRequest{Lock: l.id, Mode: m, Flags: flags, Token: o.token, Async: s.async(), User: s.user()}
 	if flags&dlm.ValB != 0 {
 		s.nextWrite++
 		o.write = s.nextWrite
@@ -295,7 +302,7 @@ func (s *sim) convertCall(n *node, l *lk, m mode.Mode, flags dlm.Flags) {
 	var res process.Result
 	s.step(n, func() {
 		s.note("%s convert %s %s->%s flags %x write %d async %v", n, l, l.mode, m, uint32(flags), o.write, q.Async)
-		n.p.Convert(&q, &res)
+		s.convert(n, &q, &res)
 		if n.doomed {
 			return
 		}
@@ -341,7 +348,7 @@ func (s *sim) unlockCall(n *node, l *lk, flags dlm.Flags) {
 	var res process.Result
 	s.step(n, func() {
 		s.note("%s unlock %s (%s) flags %x write %d", n, l, l.mode, uint32(flags), o.write)
-		n.p.Unlock(&q, &res)
+		s.unlock(n, &q, &res)
 		if n.doomed {
 			return
 		}
@@ -431,9 +438,9 @@ func (s *sim) callStale(n *node, l *lk) {
 	s.step(n, func() {
 		switch s.rng.IntN(3) {
 		case 0:
-			n.p.Convert(&process.ConvertRequest{Lock: l.id, Mode: mode.NL}, &res)
+			s.convert(n, &process.ConvertRequest{Lock: l.id, Mode: mode.NL}, &res)
 		case 1:
-			n.p.Unlock(&process.UnlockRequest{Lock: l.id}, &res)
+			s.unlock(n, &process.UnlockRequest{Lock: l.id}, &res)
 		default:
 			n.p.Cancel(l.id, 0, 0, &res)
 		}

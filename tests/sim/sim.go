@@ -58,6 +58,7 @@ type sim struct {
 	nextWrite uint32
 	calls     int // requests made by programs
 	looks     int // at trees
+	spree     spree
 
 	wire    []byte
 	tracing bool
@@ -90,6 +91,8 @@ type plan struct {
 	directoryRoom     int
 	awake             int // how many roots stay awake in a shard; -1: as many as usual
 	slowDeath, slowUp int // how seldom deaths are noticed, connections made
+	lendAfter         int // own requests after which a tree is lent to the callers; 0: it is not
+	spree             int // percent of calls that begin a spree
 }
 
 func (s *sim) choosePlan() {
@@ -141,6 +144,11 @@ func (s *sim) choosePlan() {
 	p.awake = r.IntN(3) - 1
 	p.slowDeath = 1 + r.IntN(12)
 	p.slowUp = 1 + r.IntN(8)
+	if p.lendAfter = max(0, r.IntN(4)-1); p.lendAfter > 0 {
+		p.roots += 2 + r.IntN(5)
+		p.spree = 5 + r.IntN(20)
+		p.calls += p.calls / 2
+	}
 }
 
 // Run runs the schedule of a seed.

@@ -69,6 +69,7 @@ const (
 	moves
 	movesDone
 	movesBack
+	directs
 	countEnd
 )
 
@@ -132,6 +133,7 @@ var countNames = [countEnd]string{
 	moves:            "trees sent to who uses them",
 	movesDone:        "  masters told that theirs has gone",
 	movesBack:        "  and that theirs stays",
+	directs:          "requests decided by the callers' side on trees lent to it",
 }
 
 // add adds what a schedule has reached.
