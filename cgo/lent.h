@@ -198,7 +198,13 @@ static inline int godlm_lent_move(uint32_t from, uint32_t to)
 	return to >= from ? LENT_READ : LENT_LEAVE;
 }
 
-#define LENT_CVT_FLAGS (DLM_NOQUEUE | DLM_SYNCSTS | DLM_NODLCKWT | DLM_NODLCKBLK | DLM_VALB)
+/* Whether DLM_QUECVT may be given (D-16): core/mode's QueueableConversion. */
+static inline int godlm_lent_queueable(uint32_t from, uint32_t to)
+{
+	return to > from || (from == DLM_PRMODE && to == DLM_CWMODE);
+}
+
+#define LENT_CVT_FLAGS (DLM_NOQUEUE | DLM_SYNCSTS | DLM_NODLCKWT | DLM_NODLCKBLK | DLM_QUECVT | DLM_VALB)
 
 static inline int godlm_lent_convert(struct godlm_lent *t, const struct godlm_lent_request *q, struct godlm_lent_answer *a)
 {
@@ -210,6 +216,8 @@ static inline int godlm_lent_convert(struct godlm_lent *t, const struct godlm_le
 	c = godlm_lent_find(t, q->lock);
 	if (c == NULL)
 		return 0;
+	if (q->flags & DLM_QUECVT && !godlm_lent_queueable(c->mode, q->mode))
+		return godlm_lent_release(c, 0);
 	move = q->flags & DLM_VALB ? godlm_lent_move(c->mode, q->mode) : LENT_LEAVE;
 	if (move == LENT_WRITE)
 		godlm_lent_write(c, q->value);

@@ -109,6 +109,11 @@ func Layout() []uintptr {
 // Move is what the callers' side has DLM_VALB do on a conversion, as a mode.ValueMove.
 func Move(from, to uint32) int { return int(C.godlm_lent_move(C.uint32_t(from), C.uint32_t(to))) }
 
+// Queueable is what the callers' side thinks of DLM_QUECVT.
+func Queueable(from, to uint32) bool {
+	return C.godlm_lent_queueable(C.uint32_t(from), C.uint32_t(to)) != 0
+}
+
 // Hash is what the callers' side makes of a root.
 func Hash(r *proto.Root) uint32 {
 	return uint32(C.godlm_lent_hash(C.uint32_t(r.Space.Kind), C.uint32_t(r.Space.ID), (*C.uint8_t)(unsafe.Pointer(&r.Name.Buf)), C.uint32_t(r.Name.Len)))

@@ -35,11 +35,14 @@ func TestBothSidesMakeTheSameHash(t *testing.T) {
 	}
 }
 
-func TestValueMovesAreThoseOfTheTable(t *testing.T) {
+func TestConversionsAreThoseOfTheTables(t *testing.T) {
 	for from := mode.NL; from < mode.Count; from++ {
 		for to := mode.NL; to < mode.Count; to++ {
 			if m := callers.Move(uint32(from), uint32(to)); m != int(mode.OnConvert(from, to)) {
 				t.Errorf("%v to %v: %d", from, to, m)
+			}
+			if q := callers.Queueable(uint32(from), uint32(to)); q != mode.QueueableConversion(from, to) {
+				t.Errorf("%v to %v with DLM_QUECVT: %v", from, to, q)
 			}
 		}
 	}
@@ -194,7 +197,10 @@ func compare(t *testing.T, seed uint64) int {
 			q := process.ConvertRequest{Mode: mode.NL + mode.Mode(rng.IntN(6)), User: user(), Value: value(), Async: rng.IntN(20) == 0,
 				Flags: flags(dlm.SyncSts, dlm.NoDlckWt, dlm.NoDlckBlk, dlm.ValB) | dlm.NoQueue}
 			if rng.IntN(20) == 0 {
-				q.Flags |= flags(dlm.InvValBlk, dlm.QueCvt)
+				q.Flags |= dlm.InvValBlk
+			}
+			if rng.IntN(5) == 0 {
+				q.Flags |= dlm.QueCvt
 			}
 			same("convert", func(w *twin) any {
 				q.Lock = w.locks[int(pick)%len(w.locks)]
