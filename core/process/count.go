@@ -23,9 +23,11 @@ type counts struct {
 }
 
 // request counts one by the kind of its message.
-func (c *counts) request(way int, k proto.Kind) {
+func (c *counts) request(way int, k proto.Kind) { c.add(way, k, 1) }
+
+func (c *counts) add(way int, k proto.Kind, n uint64) {
 	if op := k - proto.KRequest; op < proto.Ops {
-		c.ops[way][op]++
+		c.ops[way][op] += n
 	}
 }
 

@@ -86,10 +86,9 @@ func (s *shard) takeBack(r *root) {
 	if r.use != nil {
 		r.use.own = uint32(min(uint64(r.use.own)+n.Locks+n.Converts, 1<<30))
 	}
-	ops := &s.counts.ops[opLocal]
-	ops[proto.KRequest-proto.KRequest] += n.Locks
-	ops[proto.KConvert-proto.KRequest] += n.Converts
-	ops[proto.KUnlock-proto.KRequest] += n.Unlocks
+	s.counts.add(opLocal, proto.KRequest, n.Locks)
+	s.counts.add(opLocal, proto.KConvert, n.Converts)
+	s.counts.add(opLocal, proto.KUnlock, n.Unlocks)
 	l := r.own.head
 	k := number(l.ID)
 	s.locks.places[k] &^= lentBit

@@ -25,7 +25,7 @@ static double thread_us(void (*f)(void), int n)
 
 static int file;
 static dlm_nsp_t nsp;
-static dlm_lkid_t held;
+static dlm_lkid_t held, other;
 
 static void flock_pair(void)
 {
@@ -37,6 +37,13 @@ static void lock_pair(void)
 {
 	dlm_lkid_t id;
 	ok(dlm_lock(nsp, (uchar_t *)"local", 5, NULL, &id, DLM_EXMODE, NULL, 0, 0, 0, 0, 0));
+	ok(dlm_unlock(&id, NULL, 0));
+}
+
+static void shared_pair(void)
+{
+	dlm_lkid_t id;
+	ok(dlm_lock(nsp, (uchar_t *)"shared", 6, NULL, &id, DLM_CRMODE, NULL, 0, 0, 0, 0, 0));
 	ok(dlm_unlock(&id, NULL, 0));
 }
 
@@ -52,6 +59,7 @@ static void local(void *arg)
 {
 	struct row pair = {"local-pair", "lock+unlock, own master", "one thread", "us", "flock(2) lock+unlock", AT_MOST, 0.5, 0, runs, {0}, {0}};
 	struct row convert = {"local-convert", "NL->EX->NL with value block, own master", "one thread", "us", "flock(2) lock+unlock", AT_MOST, 0.5, 0, runs, {0}, {0}};
+	struct row shared = {"local-shared", "lock+unlock, own master, beside another lock", "one thread", "us", "flock(2) lock+unlock", NO_GOAL, 0, 0, runs, {0}, {0}};
 	char path[128];
 
 	(void)arg;
@@ -60,20 +68,24 @@ static void local(void *arg)
 	must(file >= 0, path);
 	nsp = join();
 	ok(dlm_lock(nsp, (uchar_t *)"convert", 7, NULL, &held, DLM_NLMODE, NULL, 0, 0, 0, 0, 0));
+	ok(dlm_lock(nsp, (uchar_t *)"shared", 6, NULL, &other, DLM_NLMODE, NULL, 0, 0, 0, 0, 0));
 	each(lock_pair, 1000);
 	for (int r = 0; r < runs; r++) {
-		double v[3] = {0, 0, 0};
+		double v[4] = {0, 0, 0, 0};
 		for (int turn = 0; turn < 5; turn++) {
 			v[0] += thread_us(flock_pair, PAIRS / 5);
 			v[1] += thread_us(lock_pair, PAIRS / 5);
 			v[2] += thread_us(convert_pair, PAIRS / 5);
+			v[3] += thread_us(shared_pair, PAIRS / 5);
 		}
-		pair.baseline[r] = convert.baseline[r] = v[0] / 5;
+		pair.baseline[r] = convert.baseline[r] = shared.baseline[r] = v[0] / 5;
 		pair.value[r] = v[1] / 5;
 		convert.value[r] = v[2] / 5;
+		shared.value[r] = v[3] / 5;
 	}
 	print_row(&pair);
 	print_row(&convert);
+	print_row(&shared);
 }
 
 void local_rows(void)
