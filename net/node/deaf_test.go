@@ -157,6 +157,7 @@ func TestHostThatDoesNotRead(t *testing.T) {
 		r.n.Flush()
 		other.told(hears, i, i)
 		hears.ack()
+		until(t, "it is known that the other host reads", func() bool { return r.unread(102) < hostBacklog/2 })
 	}
 	if given == 0 {
 		t.Fatal("it is not given up")
@@ -185,6 +186,13 @@ func TestHostThatDoesNotRead(t *testing.T) {
 		t.Errorf("the host that reads has lost its stream for %x", b.stream)
 	default:
 	}
+}
+
+// unread is how many bytes wait for another host.
+func (r *role) unread(id proto.HostID) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hosts.to(r.hosts.known[id]).conn.Unacknowledged()
 }
 
 // streamTo is the stream that this host has to another now.
