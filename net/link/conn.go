@@ -528,7 +528,7 @@ func (c *Conn) flush() {
 	c.writing = true
 	c.users++
 	for rounds := 0; !c.closed.Load() && !c.broken && c.fd >= 0; {
-		if c.nowAt == len(c.now) && (c.behind > 0 && rounds > 0 || !c.next()) {
+		if c.nowAt == len(c.now) && (c.behind > 0 && rounds > 1 || !c.next()) { // see stepIn
 			break
 		}
 		rounds++
@@ -592,8 +592,10 @@ func (c *Conn) flush() {
 // stepIn waits for who writes, to write what has come since. On one CPU each write may
 // have the peer run and ask again before it returns; the answer to that is of another
 // thread, and who took it along again and again would not get on with its own. (With more
-// CPUs it is better that one thread writes for several.) A write does not wait. mu is held,
-// but not meanwhile.
+// CPUs it is better that one thread writes for several.) But once it is taken along: the
+// goroutine that waits here is woken at the end, and may have to wait until Go takes it away
+// from a thread that sleeps in the kernel, perhaps for the peer's next request. A write does
+// not wait. mu is held, but not meanwhile.
 func (c *Conn) stepIn() {
 	for oneCPU && c.writing && len(c.out) > 0 {
 		c.behind++
