@@ -6,6 +6,7 @@ import (
 	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/process"
+	"github.com/godlm/godlm/core/proto"
 )
 
 // Who masters a hot lock lets others on before it takes the lock once more: if one of them
@@ -55,4 +56,22 @@ func TestMasterLetsOthersOn(t *testing.T) {
 		own(mode.NL)
 	}
 	expect("one was let on", true, true, false, false)
+
+	waits := func(x int, id proto.LockID) {
+		t.Helper()
+		want(t, "must wait", m[x].ask(process.ConvertRequest{Lock: id, Mode: mode.EX, Token: uint64(id)}).Status, dlm.Pending)
+		c.settle()
+	}
+	d, _, _ := m[1].lock("R", mode.NL, 0)
+	e, _, _ := m[1].lock("R", mode.NL, 0)
+	own(mode.EX)
+	for _, id := range []proto.LockID{b, d, e} {
+		waits(1, id)
+	}
+	own(mode.NL)
+	c.settle()
+	said = nil
+	other(mode.NL)
+	waits(0, a) // behind e
+	expect("one was answered, one holds, one waits", false)
 }

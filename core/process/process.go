@@ -193,7 +193,7 @@ func (p *Process) KeepIdle() { p.keeps.Store(true) }
 // mutex held, before an own request is decided on a tree in which others have locks: what
 // they did before the caller heard of it goes before, and who masters a lock does not take
 // it again and again while others ask for it. letOn says that others want what is asked for, but
-// none waits: the last word was an answer to one of them, who may not have had the processor
+// nobody waits: the last word was an answer to one of them, who may not have had the processor
 // since, to ask once more. It is set before p is used.
 func (p *Process) LookAround(f func(letOn bool)) { p.lookAround = f }
 
@@ -205,13 +205,13 @@ const wantedFor = 2
 // end. It is set before p is used.
 func (p *Process) SendOff(f func()) { p.sendOff = f }
 
-// lookFirst reports whether that was done, which is to be done once for a request. s.mu is
-// held, but not meanwhile.
-func (s *shard) lookFirst(r *root) bool {
+// lookFirst reports whether that was done, which is to be done once for a request, of the
+// resource on if that is known. s.mu is held, but not meanwhile.
+func (s *shard) lookFirst(r *root, on *tree.Resource) bool {
 	if r.where != local || !r.foreign.any() || s.p.lookAround == nil {
 		return false
 	}
-	letOn := r.wanted > 0 && r.answered
+	letOn := r.wanted > 0 && r.answered && (on == nil || !on.Awaited())
 	if letOn {
 		r.wanted--
 	}
@@ -219,6 +219,18 @@ func (s *shard) lookFirst(r *root) bool {
 	s.p.lookAround(letOn)
 	s.mu.Lock()
 	return true
+}
+
+// resource is where a new lock would stand, if that is mastered here, is there already, and
+// lookFirst has to know it.
+func (r *root) resource(parent *lock, name *proto.Name) *tree.Resource {
+	switch {
+	case r.wanted == 0 || r.tree == nil:
+		return nil
+	case parent == nil:
+		return r.tree.RootResource()
+	}
+	return r.tree.Find(parent.Res, name)
 }
 
 // Me is the process's name.

@@ -54,7 +54,7 @@ func (p *Process) Blockers(id proto.LockID, token uint64, res *Result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lookup(id)
-	if l != nil && s.lookFirst(l.root) {
+	if l != nil && s.lookFirst(l.root, nil) {
 		l = s.lookup(id)
 	}
 	switch {
@@ -176,7 +176,7 @@ func (p *Process) ResourceInfo(space proto.Namespace, name proto.Name, parent pr
 		return nil
 	}
 	r := find()
-	if r != nil && s.lookFirst(r) {
+	if r != nil && s.lookFirst(r, nil) {
 		r = find()
 	}
 	switch {

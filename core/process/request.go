@@ -27,7 +27,7 @@ func (p *Process) Lock(q *LockRequest, res *Result) {
 	s.enter()
 	defer s.mu.Unlock()
 	r, parent, st := s.place(q, &key)
-	if st == dlm.Success && s.lookFirst(r) {
+	if st == dlm.Success && s.lookFirst(r, r.resource(parent, &q.Name)) {
 		r, parent, st = s.place(q, &key)
 	}
 	if p.lost.Load() {
@@ -97,7 +97,7 @@ func (p *Process) Convert(q *ConvertRequest, res *Result) {
 	s.enter()
 	defer s.mu.Unlock()
 	l := s.lookup(q.Lock)
-	if l != nil && s.lookFirst(l.root) {
+	if l != nil && s.lookFirst(l.root, l.Res) {
 		l = s.lookup(q.Lock)
 	}
 	switch {

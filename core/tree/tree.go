@@ -95,6 +95,9 @@ func (t *Tree) Find(parent *Resource, name *proto.Name) *Resource {
 	return t.below[child{parent, *name}]
 }
 
+// Awaited reports whether requests wait for r.
+func (r *Resource) Awaited() bool { return !r.converting.empty() || !r.waiting.empty() }
+
 // sub finds or makes a sub-resource; nil when the tree would grow too deep.
 func (t *Tree) sub(parent *Resource, name *proto.Name) *Resource {
 	key := child{parent, *name}
