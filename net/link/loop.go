@@ -71,9 +71,10 @@ type Loop struct {
 
 	crowd crowd // of strangers
 
-	turn  turn
-	peers atomic.Int32 // connections whose messages are kept in order,
-	asked atomic.Int32 // and those among them that were accepted
+	moment moment
+	turn   turn
+	peers  atomic.Int32 // connections whose messages are kept in order,
+	asked  atomic.Int32 // and those among them that were accepted
 }
 
 // slot is a place for a socket. Its generation tells an event of the present
@@ -117,9 +118,15 @@ func New(cfg Config) (*Loop, error) {
 		return nil, errors.Join(fmt.Errorf("make an epoll set: %w", err), unix.Close(stop), unix.Close(epfd))
 	}
 	l := &Loop{cfg: cfg, epfd: epfd, aside: aside, stop: stop}
+	if err := l.moment.open(); err != nil {
+		return nil, errors.Join(err, unix.Close(aside), unix.Close(stop), unix.Close(epfd))
+	}
 	l.opened(epfd)
 	l.opened(aside)
 	l.opened(stop)
+	if l.moment.fd >= 0 {
+		l.opened(l.moment.fd)
+	}
 	return l, nil
 }
 
@@ -379,4 +386,7 @@ func (l *Loop) CloseEpoll() {
 	l.closeFD(l.stop)
 	l.closeFD(l.aside)
 	l.closeFD(l.epfd)
+	if l.moment.fd >= 0 {
+		l.closeFD(l.moment.fd)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -94,5 +95,36 @@ func TestLettingOthersOn(t *testing.T) {
 	}
 	if r.now != 0 || r.most != 1 {
 		t.Errorf("%d read, at most %d", r.now, r.most)
+	}
+}
+
+// Others get more time each time the timer is set, as long as they come; it is not set while it
+// runs, and how long a wait is that it ends is never next to nothing.
+func TestMomentsGrow(t *testing.T) {
+	alone(t)
+	m := &newLoop(t).moment
+	start := func() time.Duration {
+		t.Helper()
+		left, err := m.start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return left
+	}
+	over := func() { m.ends = time.Now().Add(leastMoment / 2) }
+	for _, want := range []time.Duration{firstMoment, 2 * firstMoment, 4 * firstMoment, lastMoment, lastMoment} {
+		over()
+		if left := start(); left < want || m.span != want {
+			t.Fatalf("set for %v, wait for %v, want %v", m.span, left, want)
+		}
+	}
+	m.ends = time.Now().Add(time.Hour)
+	if left := start(); left < time.Hour/2 || m.span != lastMoment {
+		t.Fatalf("it runs for an hour: set for %v, wait for %v", m.span, left)
+	}
+	m.late()
+	over()
+	if left := start(); left < firstMoment || m.span != firstMoment {
+		t.Fatalf("nobody came: set for %v, wait for %v", m.span, left)
 	}
 }

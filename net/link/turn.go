@@ -1,10 +1,8 @@
 package link
 
 import (
-	"runtime"
 	"slices"
 	"sync"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,33 +81,6 @@ func (l *Loop) Look() {
 		c.writable()
 	}
 }
-
-// LookAround is Look. With letOn it gives others a moment to send something, if there is
-// no other CPU on which they could have done so already. sched_yield would let on those too
-// who have nothing to do with it, each for milliseconds.
-func (l *Loop) LookAround(letOn bool) {
-	if letOn && oneCPU {
-		if c := l.cfg.Callers; c != nil {
-			c.Reads(true)
-			defer c.Reads(false)
-		}
-		b := buffers.Get().(*[64]unix.EpollEvent)
-		defer buffers.Put(b)
-		moment := unix.Timespec{Nsec: momentNanos}
-		n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epfd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
-			uintptr(unsafe.Pointer(&moment)), 0, 0)
-		if errno == 0 && n > 0 { // else a signal, or an old kernel
-			l.Handle(b[:n])
-		}
-	}
-	l.Look()
-}
-
-// momentNanos is how long others are waited for; the kernel adds 50 µs when nobody comes.
-const momentNanos = 20_000
-
-// oneCPU: all threads of this process share one, and perhaps with their peers. Tests set it.
-var oneCPU = runtime.NumCPU() == 1
 
 // resume reads on from a connection whose peer has begun to read again.
 func (l *Loop) resume(c *Conn) {
