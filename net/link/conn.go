@@ -288,7 +288,7 @@ func (c *Conn) Close() {
 	c.closed.Store(true)
 	c.out, c.now, c.nowAt, c.size = nil, nil, 0, 0
 	if c.rem != nil {
-		c.rem.kept, c.rem.ctl, c.rem.raw = nil, nil, nil
+		c.rem.kept, c.rem.ctl, c.rem.raw = kept{}, nil, nil
 	}
 	if c.ordered {
 		c.loop.unordered(c)

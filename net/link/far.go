@@ -17,6 +17,8 @@ const farMost = 16 << 10
 type afar struct {
 	mu      sync.Mutex
 	conns   []*Conn
+	spare   []*Conn
+	later   func()      // the goroutine
 	some    atomic.Bool // conns is not empty
 	due     bool        // a goroutine is about to write them
 	running sync.WaitGroup
@@ -51,10 +53,13 @@ func (f *afar) add(l *Loop, c *Conn) bool {
 			return false
 		}
 		f.due = true
-		go func() {
-			defer f.running.Done()
-			l.far.write()
-		}()
+		if f.later == nil {
+			f.later = func() {
+				defer f.running.Done()
+				f.write()
+			}
+		}
+		go f.later()
 	}
 	f.conns = append(f.conns, c)
 	f.some.Store(true)
@@ -71,10 +76,14 @@ func (l *Loop) flushFar() {
 func (f *afar) write() {
 	f.mu.Lock()
 	conns := f.conns
-	f.conns, f.due = nil, false
+	f.conns, f.spare, f.due = f.spare[:0], nil, false
 	f.some.Store(false)
 	f.mu.Unlock()
 	for _, c := range conns {
 		c.flush()
 	}
+	clear(conns)
+	f.mu.Lock()
+	f.spare = conns[:0]
+	f.mu.Unlock()
 }

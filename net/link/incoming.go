@@ -271,7 +271,7 @@ func hear(fd int, cover Cover) (plain []byte, wait bool, err error) {
 	case errno != 0 || k == 0:
 		return nil, false, io.EOF
 	}
-	plain, owed, err := cover.Feed((*b)[:k])
+	plain, owed, err := cover.Feed(nil, (*b)[:k])
 	for len(owed) > 0 { // some dozen bytes on a fresh socket
 		k, errno := send(fd, owed)
 		if errno != 0 && errno != unix.EINTR {

@@ -76,7 +76,7 @@ func dialRaw(t *testing.T, h *hosts) *rawStream {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, out, err := s.Feed(b[:n])
+		_, out, err := s.Feed(nil, b[:n])
 		if err != nil {
 			t.Fatal(err)
 		}

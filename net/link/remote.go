@@ -23,8 +23,9 @@ import (
 
 // Cover authenticates and encrypts one socket.
 type Cover interface {
-	// Feed takes bytes off the wire. out must be sent to the peer, also with an error.
-	Feed(b []byte) (plain, out []byte, err error)
+	// Feed takes bytes off the wire and appends what they say to dst, which becomes plain. out
+	// must be sent to the peer, also with an error.
+	Feed(dst, b []byte) (plain, out []byte, err error)
 	// Ready reports whether the peer has proven itself; Seal must wait for that.
 	Ready() bool
 	// Seal appends plain in its cover to dst.
@@ -55,6 +56,8 @@ const (
 	ackSize    = headerSize + 1 + 8
 	// ackEvery is how many bytes are handled between two acknowledgements.
 	ackEvery = 64 << 10
+	// keepPlain is the largest buffer for what has come that is kept for the next time.
+	keepPlain = 128 << 10
 	// sealAtOnce is how many bytes are covered before some are written.
 	sealAtOnce = 256 << 10
 )
@@ -71,7 +74,7 @@ var ErrDeaf = errors.New("the other side does not read what it is sent")
 var ErrUnknown = errors.New("the other side has ended this stream")
 
 // remote is what a connection to another host has beyond one within it. Its fields are
-// guarded by Conn.mu, but for got, told and fault (Conn.reading) and the cover.
+// guarded by Conn.mu, but for got, told, fault and plain (Conn.reading) and the cover.
 type remote struct {
 	id      StreamID
 	opener  bool
@@ -85,11 +88,12 @@ type remote struct {
 	resume bool   // our word is still to be sent
 	raw    []byte // to be sent as it is
 	ctl    []byte // control frames to be sent
-	kept   []byte // sent and not acknowledged
+	kept   kept   // sent and not acknowledged
 	sent   uint64 // bytes of frames sent, up to the end of kept
 	got    uint64 // bytes of frames handled
 	told   uint64 // acknowledged
 	fault  error  // of this socket
+	plain  []byte // scratch of takeRemote
 	doomed []int  // sockets to close when flush is out
 }
 
@@ -164,9 +168,9 @@ func (c *Conn) resumed(got uint64) error {
 	if err := r.forget(got); err != nil {
 		return err
 	}
-	r.sent -= uint64(len(r.kept))
-	c.out = append(r.kept, c.out...)
-	r.kept = nil
+	r.sent -= uint64(r.kept.len())
+	c.out = append(r.kept.bytes(), c.out...)
+	r.kept = kept{}
 	r.up, r.met = true, true
 	c.count()
 	return nil
@@ -174,15 +178,38 @@ func (c *Conn) resumed(got uint64) error {
 
 // forget drops what the peer has got. mu is held.
 func (r *remote) forget(got uint64) error {
-	first := r.sent - uint64(len(r.kept))
+	first := r.sent - uint64(r.kept.len())
 	if got < first || got > r.sent {
 		return fmt.Errorf("the peer says it has got %d bytes, of %d to %d", got, first, r.sent)
 	}
-	r.kept = r.kept[got-first:]
-	if len(r.kept) == 0 {
-		r.kept = nil
-	}
+	r.kept.drop(int(got - first))
 	return nil
+}
+
+// kept is bytes that come at the end and go at the front.
+type kept struct {
+	buf []byte
+	at  int // of the first
+}
+
+func (k *kept) len() int      { return len(k.buf) - k.at }
+func (k *kept) bytes() []byte { return k.buf[k.at:] }
+
+func (k *kept) add(b []byte) {
+	if k.at >= k.len() && len(k.buf)+len(b) > cap(k.buf) { // else it would be copied again and again
+		k.buf, k.at = k.buf[:copy(k.buf, k.buf[k.at:])], 0
+	}
+	k.buf = append(k.buf, b...)
+}
+
+func (k *kept) drop(n int) {
+	if k.at += n; k.at < len(k.buf) {
+		return
+	}
+	k.buf, k.at = k.buf[:0], 0
+	if cap(k.buf) > keepOut {
+		k.buf = nil
+	}
 }
 
 // count sets the size that back-pressure goes by. What is sent and not acknowledged is no
@@ -197,7 +224,7 @@ func (c *Conn) Unacknowledged() int {
 	defer c.mu.Unlock()
 	n := len(c.out)
 	if c.rem != nil {
-		n += len(c.rem.kept)
+		n += c.rem.kept.len()
 	}
 	return n
 }
@@ -209,7 +236,7 @@ func (c *Conn) Stream() StreamID { return c.rem.id }
 func (c *Conn) deaf() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.rem.kept) > maxKept
+	return c.rem.kept.len() > maxKept
 }
 
 // detach lets go of the socket. mu and reading are held.
@@ -251,8 +278,11 @@ func (c *Conn) takeRemote(fd int) {
 		return
 	}
 	c.more = n == len(*b) || c.hup.Load()
-	plain, out, err := c.uncover((*b)[:n])
+	plain, out, err := c.uncover(r.plain[:0], (*b)[:n])
 	c.hold(plain)
+	if r.plain = plain; cap(plain) > keepPlain {
+		r.plain = nil
+	}
 	if err != nil {
 		r.fault = err
 	}
@@ -263,20 +293,20 @@ func (c *Conn) takeRemote(fd int) {
 
 // uncover takes the cover off. What the cover has to say goes out before anything that
 // another thread covers as soon as that is possible. reading is held.
-func (c *Conn) uncover(b []byte) (plain, out []byte, err error) {
+func (c *Conn) uncover(dst, b []byte) (plain, out []byte, err error) {
 	r := c.rem
 	r.coverMu.Lock()
 	proven := r.cover.Ready() // only here it becomes so
 	if proven {
 		defer r.coverMu.Unlock()
-		return r.cover.Feed(b)
+		return r.cover.Feed(dst, b)
 	}
 	r.coverMu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.coverMu.Lock()
 	defer r.coverMu.Unlock()
-	plain, out, err = r.cover.Feed(b)
+	plain, out, err = r.cover.Feed(dst, b)
 	r.raw = append(r.raw, out...)
 	return plain, out, err
 }
@@ -421,7 +451,7 @@ func (c *Conn) load() (bool, error) {
 		if c.now, err = r.cover.Seal(c.now, some); err != nil {
 			return false, err
 		}
-		r.kept = append(r.kept, some...)
+		r.kept.add(some)
 		r.sent += uint64(len(some))
 		switch {
 		case len(some) < len(c.out):

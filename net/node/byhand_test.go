@@ -165,7 +165,7 @@ func (b *byHand) more() error {
 	if err != nil {
 		return err
 	}
-	plain, out, err := b.s.Feed(p[:n])
+	plain, out, err := b.s.Feed(nil, p[:n])
 	if len(out) > 0 {
 		b.write(out)
 	}

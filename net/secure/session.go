@@ -55,7 +55,8 @@ type Session struct {
 	hs    *noise.HandshakeState
 	send  *noise.CipherState
 	recv  *noise.CipherState
-	in    []byte // not consumed yet
+	in    []byte // not consumed yet, during Feed
+	kept  []byte // the same between two
 	err   error
 }
 
@@ -69,7 +70,7 @@ const (
 	ready
 )
 
-var suite = noise.NewCipherSuite(noise.DH25519, noise.CipherChaChaPoly, noise.HashBLAKE2s)
+var suite = noise.NewCipherSuite(noise.DH25519, chaChaPoly{}, noise.HashBLAKE2s)
 
 // Open is the side that has made the connection; first is what it sends at once.
 func Open(cfg Config) (s *Session, first []byte, err error) {
@@ -122,14 +123,19 @@ func (s *Session) handshake(hello []byte) (err error) {
 // Ready reports whether the other side has proven itself, so that Seal may be used.
 func (s *Session) Ready() bool { return s.stage == ready && s.err == nil }
 
-// Feed takes bytes from the wire. plain is what the other side has sent, out what must
-// be sent to it, also with an error: it tells the other side why. After an error the
-// session is over. What is returned is the caller's.
-func (s *Session) Feed(b []byte) (plain, out []byte, err error) {
+// Feed takes bytes from the wire. What the other side has sent is appended to dst, which
+// becomes plain; out is what must be sent to it, also with an error: it tells the other side
+// why. After an error the session is over. What is returned is the caller's.
+func (s *Session) Feed(dst, b []byte) (plain, out []byte, err error) {
+	plain = dst
 	if s.err != nil {
-		return nil, nil, s.err
+		return plain, nil, s.err
 	}
-	s.in = append(s.in, b...)
+	s.in = b
+	if len(s.kept) > 0 {
+		s.kept = append(s.kept, b...)
+		s.in = s.kept
+	}
 	for {
 		var more bool
 		switch s.stage {
@@ -141,10 +147,14 @@ func (s *Session) Feed(b []byte) (plain, out []byte, err error) {
 			plain, more, err = s.takeRecord(plain)
 		}
 		if err != nil {
-			s.err, s.in = err, nil
+			s.err, s.in, s.kept = err, nil, nil
 			return plain, out, err
 		}
 		if !more {
+			s.kept, s.in = append(s.kept[:0], s.in...), nil
+			if len(s.kept) == 0 && cap(s.kept) > maxRecord {
+				s.kept = nil
+			}
 			return plain, out, nil
 		}
 	}
@@ -195,7 +205,7 @@ func (s *Session) record(from, size int) (record []byte, next int, err error) {
 	return s.in[from+2 : from+2+n], from + 2 + n, nil
 }
 
-func (s *Session) drop(n int) { s.in = s.in[:copy(s.in, s.in[n:])] }
+func (s *Session) drop(n int) { s.in = s.in[n:] }
 
 // takeHello answers the opener's first bytes.
 func (s *Session) takeHello(out []byte) ([]byte, bool, error) {

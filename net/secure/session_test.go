@@ -17,7 +17,7 @@ func feed(t *testing.T, s *Session, b []byte, piece int) (plain, out []byte) {
 	t.Helper()
 	for len(b) > 0 {
 		n := min(piece, len(b))
-		p, o, err := s.Feed(b[:n])
+		p, o, err := s.Feed(nil, b[:n])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,14 +111,14 @@ func TestStrangers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plain, answer, err := a.Feed(first)
+		plain, answer, err := a.Feed(nil, first)
 		if !errors.Is(err, c.want) || len(plain) != 0 || a.Ready() {
 			t.Errorf("the accepter says %v, want %v", err, c.want)
 		}
-		if _, _, err := o.Feed(answer); !errors.Is(err, c.want) || o.Ready() {
+		if _, _, err := o.Feed(nil, answer); !errors.Is(err, c.want) || o.Ready() {
 			t.Errorf("the opener says %v, want %v", err, c.want)
 		}
-		if _, _, again := a.Feed([]byte("more")); !errors.Is(again, c.want) {
+		if _, _, again := a.Feed(nil, []byte("more")); !errors.Is(again, c.want) {
 			t.Errorf("the session goes on: %v", again)
 		}
 	}
@@ -126,7 +126,7 @@ func TestStrangers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, out, err := a.Feed([]byte("GET / HTTP/1.1\r\n")); !errors.Is(err, ErrProtocol) || len(out) != 0 {
+	if _, out, err := a.Feed(nil, []byte("GET / HTTP/1.1\r\n")); !errors.Is(err, ErrProtocol) || len(out) != 0 {
 		t.Errorf("something else: %v, %q", err, out)
 	}
 }
@@ -139,10 +139,10 @@ func TestReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := a.Feed(w.first); err != nil {
+	if _, _, err := a.Feed(nil, w.first); err != nil {
 		t.Fatal(err)
 	}
-	plain, _, err := a.Feed(append(w.confirm, data...))
+	plain, _, err := a.Feed(nil, append(w.confirm, data...))
 	if !errors.Is(err, ErrKey) || len(plain) != 0 || a.Ready() {
 		t.Fatalf("the accepter takes a recorded session: %q, %v", plain, err)
 	}
@@ -150,19 +150,19 @@ func TestReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := o.Feed(w.answer); !errors.Is(err, ErrKey) || o.Ready() {
+	if _, _, err := o.Feed(nil, w.answer); !errors.Is(err, ErrKey) || o.Ready() {
 		t.Fatalf("the opener takes a recorded answer: %v", err)
 	}
 	// Within a session: twice, and in another order.
 	if got, _ := feed(t, w.accept, data, 1<<20); string(got) != "grant me everything" {
 		t.Fatalf("%q", got)
 	}
-	if _, _, err := w.accept.Feed(data); !errors.Is(err, ErrKey) {
+	if _, _, err := w.accept.Feed(nil, data); !errors.Is(err, ErrKey) {
 		t.Fatalf("a record counts twice: %v", err)
 	}
 	w = connect(t, 1<<20)
 	one, two := seal(t, w.open, []byte("one")), seal(t, w.open, []byte("two"))
-	if plain, _, err := w.accept.Feed(append(two, one...)); !errors.Is(err, ErrKey) || len(plain) != 0 {
+	if plain, _, err := w.accept.Feed(nil, append(two, one...)); !errors.Is(err, ErrKey) || len(plain) != 0 {
 		t.Fatalf("records in another order: %q, %v", plain, err)
 	}
 }
@@ -177,7 +177,7 @@ func TestTampering(t *testing.T) {
 		}
 		b := bytes.Clone(w.first)
 		b[i] ^= 0x10
-		if _, _, err := a.Feed(append(b, w.confirm...)); err == nil && a.Ready() {
+		if _, _, err := a.Feed(nil, append(b, w.confirm...)); err == nil && a.Ready() {
 			t.Fatalf("byte %d of the hello does not matter", i)
 		}
 	}
@@ -186,7 +186,7 @@ func TestTampering(t *testing.T) {
 		w := connect(t, 1<<20)
 		b := seal(t, w.open, []byte("one lock"))
 		b[i] ^= 0x10
-		if plain, _, _ := w.accept.Feed(append(b, bytes.Repeat([]byte{0}, maxRecord)...)); len(plain) != 0 {
+		if plain, _, _ := w.accept.Feed(nil, append(b, bytes.Repeat([]byte{0}, maxRecord)...)); len(plain) != 0 {
 			t.Fatalf("byte %d of a record does not matter: %q", i, plain)
 		}
 	}
@@ -216,7 +216,7 @@ func TestBadBehindGoodRecords(t *testing.T) {
 		wire := append(seal(t, w.open, []byte("one")), seal(t, w.open, []byte("two"))...)
 		wire = append(wire, c.bad(w.open)...)
 		wire = append(wire, seal(t, w.open, []byte("four"))...)
-		plain, _, err := w.accept.Feed(wire)
+		plain, _, err := w.accept.Feed(nil, wire)
 		if string(plain) != "onetwo" || !errors.Is(err, c.want) {
 			t.Errorf("%s: %q, %v", c.what, plain, err)
 		}
@@ -229,7 +229,7 @@ func TestMemory(t *testing.T) {
 	b := seal(t, w.open, make([]byte, 10*maxPlain))
 	for len(b) > 0 {
 		n := min(1000, len(b))
-		if _, _, err := w.accept.Feed(b[:n]); err != nil {
+		if _, _, err := w.accept.Feed(nil, b[:n]); err != nil {
 			t.Fatal(err)
 		}
 		if b = b[n:]; cap(w.accept.in) > 3*maxRecord {
@@ -257,7 +257,7 @@ func FuzzFeed(f *testing.F) {
 		}
 		for len(b) > 0 {
 			n := min(5, len(b))
-			plain, _, err := s.Feed(b[:n])
+			plain, _, err := s.Feed(nil, b[:n])
 			if len(plain) != 0 || s.Ready() {
 				t.Fatalf("%d bytes of a stranger are taken", len(plain))
 			}
