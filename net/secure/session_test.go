@@ -232,8 +232,8 @@ func TestMemory(t *testing.T) {
 		if _, _, err := w.accept.Feed(nil, b[:n]); err != nil {
 			t.Fatal(err)
 		}
-		if b = b[n:]; cap(w.accept.in) > 3*maxRecord {
-			t.Fatalf("%d bytes are kept", cap(w.accept.in))
+		if b = b[n:]; cap(w.accept.kept) > 3*maxRecord {
+			t.Fatalf("%d bytes are kept", cap(w.accept.kept))
 		}
 	}
 }
