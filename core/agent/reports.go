@@ -61,6 +61,19 @@ func (r *reportsPart) room(n int) (piece int32) {
 	return int32(len(r.pieces) - 1)
 }
 
+// write puts locks into a piece; many have one of their own.
+func (r *reportsPart) write(locks []proto.LockReport) place {
+	if most := len(locks) * proto.ReportMost; most <= reportPiece {
+		k := r.room(most)
+		at := len(r.pieces[k])
+		r.pieces[k] = proto.AppendReports(r.pieces[k], locks)
+		return place{k, int32(at), int32(len(r.pieces[k]) - at)}
+	}
+	b := proto.AppendReports(nil, locks)
+	r.pieces = append(r.pieces, b)
+	return place{int32(len(r.pieces) - 1), 0, int32(len(b))}
+}
+
 func digestHash(d *proto.Digest) uint32 { return binary.LittleEndian.Uint32(d[1:]) }
 
 func (r *reportsPart) find(d *proto.Digest) (n uint32, known bool) {
@@ -90,15 +103,12 @@ func (r *reportsPart) put(d proto.Digest, p proto.ProcID, m *proto.Msg, asks uin
 			r.parts[i].locks.n, r.parts[i].asks = 0, 0
 		}
 	}
-	k := r.room(len(m.Locks) * proto.ReportMost)
-	at := len(r.pieces[k])
-	r.pieces[k] = proto.AppendReports(r.pieces[k], m.Locks)
-	r.parts = append(r.parts, report{p, asks, place{k, int32(at), int32(len(r.pieces[k]) - at)}, t.first})
+	r.parts = append(r.parts, report{p, asks, r.write(m.Locks), t.first})
 	t.first = int32(len(r.parts) - 1)
 }
 
 // take gives the root of a tree, the reports, and who asks who masters it, in the order of
-// the processes. The locks are in space, which is used again for the next tree.
+// the processes. Few locks are in space, which is used again for the next tree.
 func (r *reportsPart) take(d proto.Digest, space *[]proto.LockReport, out []rebuild.Report) (root proto.Root, _ []rebuild.Report, asking []asker) {
 	n, known := r.find(&d)
 	if !known {
@@ -115,14 +125,19 @@ func (r *reportsPart) take(d proto.Digest, space *[]proto.LockReport, out []rebu
 		if said.locks.n == 0 {
 			continue
 		}
-		at := len(*space)
-		locks, err := proto.ParseReports(r.bytes(said.locks), *space)
+		into := *space
+		if said.locks.n > reportPiece {
+			into = nil
+		}
+		locks, err := proto.ParseReports(r.bytes(said.locks), into)
 		if err != nil {
 			continue // no message could have brought it
 		}
-		*space = locks
-		if len(locks) > at {
-			out = append(out, rebuild.Report{Proc: said.proc, Locks: locks[at:]})
+		if said.locks.n <= reportPiece {
+			*space = locks
+		}
+		if len(locks) > len(into) {
+			out = append(out, rebuild.Report{Proc: said.proc, Locks: locks[len(into):]})
 		}
 	}
 	slices.SortFunc(out, func(x, y rebuild.Report) int { return cmp.Compare(x.Proc, y.Proc) })

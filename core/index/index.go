@@ -45,6 +45,13 @@ func (x *Index) Find(hash uint32, same func(n uint32) bool) (n uint32, found boo
 	return 0, false
 }
 
+// Grow makes room for n more things.
+func (x *Index) Grow(n int) {
+	if n = (x.used + n) * 5 / 4; n >= len(x.slots) {
+		x.resize(max(least, n+1))
+	}
+}
+
 // Add puts a thing in that is not there yet.
 func (x *Index) Add(hash, n uint32) {
 	if (x.used+1)*5 > len(x.slots)*4 {

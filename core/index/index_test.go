@@ -29,6 +29,9 @@ func TestIndexIsAMap(t *testing.T) {
 				x.Remove(hash(n), n)
 				delete(want, n)
 			}
+			if r.IntN(500) == 0 {
+				x.Grow(r.IntN(100))
+			}
 			if x.Len() != len(want) {
 				t.Fatalf("seed %d, step %d: %d things, not %d", seed, step, x.Len(), len(want))
 			}

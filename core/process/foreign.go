@@ -39,6 +39,13 @@ func (f *foreign) of(proc proto.ProcID, lock proto.LockID) *tree.Lock {
 	return nil
 }
 
+// expect makes room for n locks, if there are none yet.
+func (f *foreign) expect(n int) {
+	if n > maxFew && !f.any() {
+		f.many = make(map[owned]*tree.Lock, n)
+	}
+}
+
 // add notes a lock that is not there yet.
 func (f *foreign) add(t *tree.Lock) {
 	if f.many == nil && len(f.few) < maxFew {

@@ -279,9 +279,8 @@ func (r *root) describe(below bool, parent *tree.Lock, name *proto.Name) proto.I
 // dropDead takes the locks of dead processes out of a tree mastered here.
 func (r *root) dropDead() {
 	s := r.shard
-	var dead []*tree.Lock
 	alive, gone := s.p.me, proto.ProcID(0) // who was asked for last: most have few owners
-	r.tree.EachLock(func(t *tree.Lock) {
+	dead := r.tree.LocksThat(func(t *tree.Lock) bool {
 		if t.Owner != alive && t.Owner != gone {
 			if s.p.alive(t.Owner) {
 				alive = t.Owner
@@ -289,9 +288,7 @@ func (r *root) dropDead() {
 				gone = t.Owner
 			}
 		}
-		if t.Owner == gone {
-			dead = append(dead, t)
-		}
+		return t.Owner == gone
 	})
 	if len(dead) == 0 {
 		return

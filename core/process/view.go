@@ -327,6 +327,9 @@ func (r *root) afterView(view uint64) {
 	r.report(view, r.nextLookup())
 }
 
+// keepReport is the most locks of a report whose space is used again.
+const keepReport = 256
+
 // report tells the agent all that this process knows of a tree without a master. lookup, if
 // not 0, is the number of the question who masters it, which goes with that.
 func (r *root) report(view, lookup uint64) {
@@ -335,12 +338,15 @@ func (r *root) report(view, lookup uint64) {
 	}
 	m := r.shard.compose(proto.KReport)
 	m.View, m.Root, m.Number = view, r.key, lookup
-	m.Locks = m.Locks[:0]
+	m.Locks = slices.Grow(m.Locks[:0], int(r.ownCount))
 	for l := r.own.head; l != nil; l = l.next {
 		m.Locks = append(m.Locks, l.report())
 		r.hurried = r.hurried || l.ask.kind != proto.PendingNothing || l.unlock.active
 	}
 	r.shard.p.world.SendAgent(m)
+	if cap(m.Locks) > keepReport {
+		m.Locks = nil
+	}
 }
 
 func (l *lock) report() proto.LockReport {
@@ -370,14 +376,23 @@ func (r *root) install(im *proto.Image) {
 	}
 	r.abandonTree()
 	r.where, r.master, r.assign, r.heir, r.arriving = installing, s.p.me, im.Assign, 0, im.Why == proto.OriginMoved
+	noted, others := s.p.me, 0
 	for i := range im.Locks {
-		if o := im.Locks[i].Owner; o != s.p.me && o != proto.Keeper {
-			if err := s.p.notePeer(o); err != nil {
-				r.uninstall()
-				return
-			}
+		o := im.Locks[i].Owner
+		if o == s.p.me {
+			continue
 		}
+		others++
+		if o == noted || o == proto.Keeper {
+			continue
+		}
+		if err := s.p.notePeer(o); err != nil {
+			r.uninstall()
+			return
+		}
+		noted = o
 	}
+	r.foreign.expect(others)
 	t, err := tree.Install(&r.key, im, s.p.me, r, s.p.journal, func(il *proto.ImageLock) *tree.Lock {
 		if il.Owner == s.p.me {
 			if l := s.lookup(il.Lock); l != nil && l.root == r {
@@ -440,13 +455,10 @@ func (r *root) activate() {
 
 // ownerless are the locks that the image gives this process and that it does not
 // have any more.
-func (r *root) ownerless() (out []*tree.Lock) {
-	r.tree.EachLock(func(t *tree.Lock) {
-		if t.Owner == r.shard.p.me && r.foreign.of(t.Owner, t.ID) == t {
-			out = append(out, t)
-		}
+func (r *root) ownerless() []*tree.Lock {
+	return r.tree.LocksThat(func(t *tree.Lock) bool {
+		return t.Owner == r.shard.p.me && r.foreign.of(t.Owner, t.ID) == t
 	})
-	return out
 }
 
 // Connected says that an agent has welcomed this process, for the first time or

@@ -1,5 +1,7 @@
 package proto
 
+import "slices"
+
 // Messages that travel once per root, process or death.
 
 // maxText bounds the text of a message.
@@ -464,12 +466,29 @@ const (
 	waitLeast     = 15
 )
 
+// The bytes that one element of a long list takes when nothing about it is special: room is
+// made for so many before it is written.
+const (
+	reportUsual   = 64
+	resourceUsual = 64
+	lockUsual     = 32
+)
+
+// room makes room for the next of n elements of a list that is being read: for a few times as
+// many as were there to be read, so that a length that is not true costs little.
+func room[T any](list []T, n int) []T {
+	if len(list) < cap(list) {
+		return list
+	}
+	return slices.Grow(list, min(n, max(3*len(list), 1024)))
+}
+
 // ReportMost is how many bytes AppendReports writes for a lock at most, and for the list.
 const ReportMost = 5 + 3 + 8*9 + 2 + MaxName + 2 + 1 + 4*5 + 2*34 + 1 + 2*9 + 1 + 1 + 9 + 18
 
 // AppendReports writes a process's locks of a tree, as a KReport has them.
 func AppendReports(b []byte, locks []LockReport) []byte {
-	b = appendArray(b, len(locks))
+	b = appendArray(slices.Grow(b, len(locks)*reportUsual), len(locks))
 	for i := range locks {
 		b = appendReport(b, &locks[i])
 	}
@@ -485,7 +504,7 @@ func ParseReports(b []byte, locks []LockReport) ([]LockReport, error) {
 
 func (d *decoder) reports(locks []LockReport) []LockReport {
 	for n := d.list(reportLeast); n > 0 && d.err == nil; n-- {
-		locks = append(locks, LockReport{})
+		locks = append(room(locks, n), LockReport{})
 		d.report(&locks[len(locks)-1])
 	}
 	return locks
@@ -531,6 +550,7 @@ func (d *decoder) report(l *LockReport) {
 }
 
 func appendImage(b []byte, im *Image) []byte {
+	b = slices.Grow(b, len(im.Resources)*resourceUsual+len(im.Locks)*lockUsual)
 	b = appendRoot(b, &im.Root)
 	b = appendUint(b, im.Assign)
 	b = appendUint(b, im.Arrival)
@@ -583,7 +603,8 @@ func (d *decoder) image(old *Image) *Image {
 	im.Why = Origin(d.uint(uint64(Origins) - 1))
 	im.From = ProcID(d.u64())
 	for n := d.list(resourceLeast); n > 0 && d.err == nil; n-- {
-		var r ImageResource
+		im.Resources = append(room(im.Resources, n), ImageResource{})
+		r := &im.Resources[len(im.Resources)-1]
 		d.tuple(9)
 		r.Parent = int32(d.uint(1<<30)) - 1
 		d.name(&r.Name, true)
@@ -593,10 +614,10 @@ func (d *decoder) image(old *Image) *Image {
 		r.Doubted = d.bool()
 		d.fields(r.Cause.code)
 		r.Writes = d.u32()
-		im.Resources = append(im.Resources, r)
 	}
 	for n := d.list(lockLeast); n > 0 && d.err == nil; n-- {
-		var l ImageLock
+		im.Locks = append(room(im.Locks, n), ImageLock{})
+		l := &im.Locks[len(im.Locks)-1]
 		d.tuple(12)
 		l.Resource = int32(d.uint(1 << 30))
 		l.Owner = ProcID(d.u64())
@@ -609,7 +630,6 @@ func (d *decoder) image(old *Image) *Image {
 		l.Arrival = d.u64()
 		l.Op = d.u32()
 		l.Party = d.party()
-		im.Locks = append(im.Locks, l)
 	}
 	return im
 }

@@ -21,10 +21,12 @@
 package rebuild
 
 import (
+	"cmp"
+	"encoding/binary"
 	"slices"
-	"sort"
 
 	"github.com/godlm/godlm/core/dlm"
+	"github.com/godlm/godlm/core/index"
 	"github.com/godlm/godlm/core/mode"
 	"github.com/godlm/godlm/core/proto"
 )
@@ -56,22 +58,16 @@ type Input struct {
 
 // assembly is the work in progress.
 type assembly struct {
-	in     *Input
-	im     *proto.Image
-	byName map[child]int32               // but the root
-	of     map[owned]int32               // resource of each reported lock, if any has sub-locks
-	kept   map[proto.Digest]proto.Digest // domains of the persistent resources
+	in    *Input
+	im    *proto.Image
+	below index.Index                   // resources but the root, by their digests
+	kept  map[proto.Digest]proto.Digest // domains of the persistent resources
 	// records and copies are the newest of each resource in those of the Input.
 	records, copies newest
 
 	notes []note  // per resource
 	asked []asked // for each lock of the image
 	seq   uint64
-}
-
-type child struct {
-	parent int32
-	name   proto.Name
 }
 
 type owned struct {
@@ -120,7 +116,15 @@ func Assemble(in *Input) *proto.Image {
 	for i := range in.Kept {
 		a.kept[in.Kept[i].Digest()] = in.Kept[i].Domain
 	}
-	a.resource(-1, proto.Name{})
+	n := len(in.Kept)
+	for i := range in.Reports {
+		n += len(in.Reports[i].Locks)
+	}
+	a.im.Locks, a.asked = make([]proto.ImageLock, 0, n), make([]asked, 0, n)
+	// A master has records of what others use; without them there may be more.
+	n = 1 + min(n, len(in.Records)+len(in.Copies))
+	a.im.Resources, a.notes = make([]proto.ImageResource, 0, n), make([]note, 0, n)
+	a.resource(-1, &proto.Name{})
 	for i := range in.Reports {
 		a.report(&in.Reports[i])
 	}
@@ -143,58 +147,72 @@ func Empty(root proto.Root, assign uint64) *proto.Image {
 }
 
 // resource finds or adds a resource.
-func (a *assembly) resource(parent int32, name proto.Name) int32 {
-	i, d := int32(0), a.in.Tree
+func (a *assembly) resource(parent int32, name *proto.Name) int32 {
+	d := a.in.Tree
 	if parent >= 0 {
-		key := child{parent, name}
-		if i, ok := a.byName[key]; ok {
-			return i
+		d = a.im.Resources[parent].Digest.Child(name)
+		hash := digestHash(&d)
+		if i, ok := a.below.Find(hash, func(i uint32) bool { return a.im.Resources[i].Digest == d }); ok {
+			return int32(i)
 		}
-		i = int32(len(a.im.Resources))
-		d = a.im.Resources[parent].Digest.Child(&name)
-		if a.byName == nil {
-			a.byName = map[child]int32{}
-		}
-		a.byName[key] = i
+		a.below.Add(hash, uint32(len(a.im.Resources)))
 	}
-	a.im.Resources = append(a.im.Resources, proto.ImageResource{Parent: parent, Name: name, Digest: d})
 	n := note{record: a.records.of(d)}
 	if r := a.copies.of(d); r != nil {
 		n.newest, n.copied = r.Block, true
 	}
+	a.im.Resources = append(a.im.Resources, proto.ImageResource{})
+	r := &a.im.Resources[len(a.notes)]
+	r.Parent, r.Name, r.Digest = parent, *name, d
 	a.notes = append(a.notes, n)
-	return i
+	return int32(len(a.notes) - 1)
 }
+
+func digestHash(d *proto.Digest) uint32 { return binary.LittleEndian.Uint32(d[:]) }
 
 // newest is the newest journal record of each resource.
 type newest struct {
-	few  []proto.Record
-	many map[proto.Digest]*proto.Record // instead
+	records []proto.Record
+	index   index.Index // of the newest ones, if there are many
 }
 
 // maxFew is how many records are looked through one by one.
 const maxFew = 4
 
 func newestOf(records []proto.Record) newest {
+	n := newest{records: records}
 	if len(records) <= maxFew {
-		return newest{few: records}
+		return n
 	}
-	best := make(map[proto.Digest]*proto.Record, len(records))
+	n.index.Grow(len(records))
 	for i := range records {
 		r := &records[i]
-		if b := best[r.Resource]; b == nil || b.Block.Stamp.Less(r.Block.Stamp) {
-			best[r.Resource] = r
+		hash := digestHash(&r.Resource)
+		before, any := n.find(hash, &r.Resource)
+		if any && !records[before].Block.Stamp.Less(r.Block.Stamp) {
+			continue
 		}
+		if any {
+			n.index.Remove(hash, before)
+		}
+		n.index.Add(hash, uint32(i))
 	}
-	return newest{many: best}
+	return n
+}
+
+func (n *newest) find(hash uint32, resource *proto.Digest) (i uint32, any bool) {
+	return n.index.Find(hash, func(i uint32) bool { return n.records[i].Resource == *resource })
 }
 
 func (n *newest) of(resource proto.Digest) (best *proto.Record) {
-	if n.many != nil {
-		return n.many[resource]
+	if len(n.records) > maxFew {
+		if i, any := n.find(digestHash(&resource), &resource); any {
+			best = &n.records[i]
+		}
+		return best
 	}
-	for i := range n.few {
-		r := &n.few[i]
+	for i := range n.records {
+		r := &n.records[i]
 		if r.Resource == resource && (best == nil || best.Block.Stamp.Less(r.Block.Stamp)) {
 			best = r
 		}
@@ -204,32 +222,49 @@ func (n *newest) of(resource proto.Digest) (best *proto.Record) {
 
 // report adds one survivor's locks. Parents stand before their sub-locks.
 func (a *assembly) report(rep *Report) {
-	parents := slices.ContainsFunc(rep.Locks, func(l proto.LockReport) bool { return l.Parent != 0 })
-	if parents && a.of == nil {
-		a.of = map[owned]int32{}
-	}
+	parents := parentsIn(rep.Locks)
 	for i := range rep.Locks {
 		l := &rep.Locks[i]
 		res := int32(0)
 		if l.Parent != 0 {
-			parent, ok := a.of[owned{rep.Proc, l.Parent}]
-			if !ok {
+			parent := parents[l.Parent]
+			if parent < 0 {
 				continue // its owner answers for a lock without a parent
 			}
-			res = a.resource(parent, l.Name)
+			res = a.resource(parent, &l.Name)
 		}
-		if parents {
-			a.of[owned{rep.Proc, l.Lock}] = res
+		if _, is := parents[l.Lock]; is {
+			parents[l.Lock] = res
 		}
 		a.lock(rep.Proc, res, l)
 	}
+}
+
+// parentsIn is the locks that have sub-locks; their resources are not known yet.
+func parentsIn(locks []proto.LockReport) map[proto.LockID]int32 {
+	var parents map[proto.LockID]int32
+	var last proto.LockID
+	for i := range locks {
+		p := locks[i].Parent
+		if p == last { // of the same, or none
+			continue
+		}
+		if last = p; p == 0 {
+			continue
+		}
+		if parents == nil {
+			parents = map[proto.LockID]int32{}
+		}
+		parents[p] = -1
+	}
+	return parents
 }
 
 // keep adds a persistent resource and the lock that it lives by.
 func (a *assembly) keep(k *proto.Kept) {
 	i := int32(0)
 	for n := range k.Path {
-		i = a.resource(i, k.Path[n])
+		i = a.resource(i, &k.Path[n])
 	}
 	r := &a.im.Resources[i]
 	r.Domain, r.Doubted = k.Domain, a.in.Doubted(k.Domain)
@@ -326,8 +361,8 @@ func middle(from, to mode.Mode) bool {
 // order puts locks in queue order: as the master told it, then those that it
 // never acknowledged, as they were made. Arrival stamps go on from there.
 func (a *assembly) order() {
+	a.sort()
 	locks := a.im.Locks
-	sort.Stable((*byArrival)(a))
 	for i := range locks {
 		if locks[i].Arrival > a.im.Arrival {
 			a.im.Arrival = locks[i].Arrival
@@ -346,26 +381,41 @@ func (a *assembly) order() {
 	}
 }
 
-// byArrival sorts the image's locks.
-type byArrival assembly
-
-func (s *byArrival) Len() int { return len(s.im.Locks) }
-
-func (s *byArrival) Swap(i, j int) {
-	l := s.im.Locks
-	l[i], l[j] = l[j], l[i]
-	s.asked[i], s.asked[j] = s.asked[j], s.asked[i]
-}
-
-func (s *byArrival) Less(i, j int) bool {
-	x, y := s.im.Locks[i].Arrival, s.im.Locks[j].Arrival
-	switch {
-	case x == 0 && y == 0:
-		return s.asked[i].made < s.asked[j].made
-	case x == 0 || y == 0:
-		return y == 0
+// sort puts the locks in order, and equal ones as they stand. Mostly they do already.
+func (a *assembly) sort() {
+	type key struct {
+		arrival uint64
+		made    int64
+		i       int
 	}
-	return x < y
+	compare := func(x, y key) int {
+		switch {
+		case x.arrival != y.arrival:
+			return cmp.Compare(x.arrival-1, y.arrival-1) // 0 is the last
+		case x.made != y.made:
+			return cmp.Compare(x.made, y.made)
+		}
+		return x.i - y.i
+	}
+	order := make([]key, len(a.im.Locks))
+	sorted := true
+	for i := range order {
+		order[i] = key{a.im.Locks[i].Arrival, 0, i}
+		if order[i].arrival == 0 {
+			order[i].made = a.asked[i].made
+		}
+		sorted = sorted && (i == 0 || compare(order[i-1], order[i]) < 0)
+	}
+	if sorted {
+		return
+	}
+	slices.SortFunc(order, compare)
+	locks, was := make([]proto.ImageLock, len(order)), make([]asked, len(order))
+	for to := range order {
+		from := order[to].i
+		locks[to], was[to] = a.im.Locks[from], a.asked[from]
+	}
+	a.im.Locks, a.asked = locks, was
 }
 
 // values decides every value block by design §8.
@@ -480,13 +530,19 @@ func (a *assembly) prune() {
 	res := a.im.Resources
 	keep := make([]bool, len(res))
 	keep[0] = true
+	all := true
 	for i := len(res) - 1; i > 0; i-- {
 		if a.notes[i].used {
 			keep[i] = true
 		}
 		if keep[i] {
 			keep[res[i].Parent] = true
+		} else {
+			all = false
 		}
+	}
+	if all {
+		return
 	}
 	moved := make([]int32, len(res))
 	out := res[:0]

@@ -1,8 +1,10 @@
 package tree
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 
 	"github.com/godlm/godlm/core/dlm"
 	"github.com/godlm/godlm/core/mode"
@@ -21,6 +23,7 @@ func Install(root *proto.Root, im *proto.Image, self proto.ProcID, sink Sink, jo
 	res := few[:]
 	if len(im.Resources) > len(few) {
 		res = make([]*Resource, len(im.Resources))
+		t.below = make(map[child]*Resource, len(im.Resources)-1)
 	}
 	res = res[:len(im.Resources)]
 	for i := range im.Resources {
@@ -29,8 +32,11 @@ func Install(root *proto.Root, im *proto.Image, self proto.ProcID, sink Sink, jo
 		case i == 0 && ir.Parent == -1:
 			res[i] = &t.root
 		case i > 0 && ir.Parent >= 0 && int(ir.Parent) < i:
-			if res[i] = t.sub(res[ir.Parent], &ir.Name); res[i] == nil {
+			if res[i] = t.add(child{res[ir.Parent], ir.Name}); res[i] == nil {
 				return t, fmt.Errorf("image of tree %x: deeper than %d levels", t.Digest(), MaxDepth)
+			}
+			if len(t.below) != i {
+				return t, fmt.Errorf("image of tree %x: resource %d is there twice", t.Digest(), i)
 			}
 		default:
 			return t, fmt.Errorf("image of tree %x: resource %d has parent %d", t.Digest(), i, ir.Parent)
@@ -90,7 +96,9 @@ func Install(root *proto.Root, im *proto.Image, self proto.ProcID, sink Sink, jo
 // Activate grants what can be granted in an installed tree and tells holders
 // again whom they block: notices may have died with the old master.
 func (t *Tree) Activate() {
-	t.each(func(r *Resource) {
+	t.some(func(r *Resource) bool {
+		return !r.converting.empty() || !r.waiting.empty() || r.persist != nil
+	}, func(r *Resource) {
 		for l := r.granted.head; l != nil; l = l.next {
 			l.fresh = true
 		}
@@ -110,34 +118,61 @@ func (t *Tree) Discard() {
 
 // each visits every resource in an order that does not depend on a map's.
 func (t *Tree) each(fn func(*Resource)) {
-	if len(t.below) == 0 {
-		fn(&t.root)
-		return
-	}
-	all := make([]*Resource, 0, len(t.below)+1)
-	all = append(all, &t.root)
+	t.some(func(*Resource) bool { return true }, fn)
+}
+
+// some visits the resources that pick chooses, after it was asked about all, in an order that
+// does not depend on a map's.
+func (t *Tree) some(pick func(*Resource) bool, fn func(*Resource)) {
+	var chosen []*Resource
 	for _, r := range t.below {
-		all = append(all, r)
+		if pick(r) {
+			chosen = append(chosen, r)
+		}
 	}
-	sub := all[1:]
-	for _, r := range sub {
-		r.Digest()
+	inOrder(chosen)
+	if pick(&t.root) {
+		fn(&t.root)
 	}
-	sort.Slice(sub, func(i, j int) bool { return string(sub[i].digest[:]) < string(sub[j].digest[:]) })
-	for _, r := range all {
+	for _, r := range chosen {
 		fn(r)
 	}
 }
 
+// inOrder sorts resources by their digests.
+func inOrder(list []*Resource) {
+	for _, r := range list {
+		r.Digest()
+	}
+	slices.SortFunc(list, func(x, y *Resource) int { return bytes.Compare(x.digest[:], y.digest[:]) })
+}
+
 // EachLock visits every lock: granted, then converting, then waiting, in order.
-func (t *Tree) EachLock(fn func(*Lock)) {
-	t.each(func(r *Resource) {
-		for _, q := range [...]*Lock{r.granted.head, r.converting.head, r.waiting.head} {
-			for l := q; l != nil; {
-				next := l.next
-				fn(l)
-				l = next
-			}
+func (t *Tree) EachLock(fn func(*Lock)) { t.each(func(r *Resource) { r.eachLock(fn) }) }
+
+func (r *Resource) eachLock(fn func(*Lock)) {
+	for _, q := range [...]*Lock{r.granted.head, r.converting.head, r.waiting.head} {
+		for l := q; l != nil; {
+			next := l.next
+			fn(l)
+			l = next
 		}
+	}
+}
+
+// LocksThat are the locks that pick chooses, in the order of their owners and names.
+func (t *Tree) LocksThat(pick func(*Lock) bool) (out []*Lock) {
+	choose := func(l *Lock) {
+		if pick(l) {
+			out = append(out, l)
+		}
+	}
+	t.root.eachLock(choose)
+	for _, r := range t.below {
+		r.eachLock(choose)
+	}
+	slices.SortFunc(out, func(x, y *Lock) int {
+		return cmp.Or(cmp.Compare(x.Owner, y.Owner), cmp.Compare(x.ID, y.ID))
 	})
+	return out
 }

@@ -91,11 +91,7 @@ func (r *Resource) Path() []proto.Name {
 
 // members visits the persistent resources of a domain.
 func (t *Tree) members(domain proto.Digest, fn func(*Resource)) {
-	t.each(func(r *Resource) {
-		if r.persist != nil && r.persist.domain == domain {
-			fn(r)
-		}
-	})
+	t.some(func(r *Resource) bool { return r.persist != nil && r.persist.domain == domain }, fn)
 }
 
 // Collect puts the domain's blocks that are not valid into a collection.
@@ -157,10 +153,8 @@ func (t *Tree) Kept(path []proto.Name) bool {
 
 // EachKept visits the persistent resources.
 func (t *Tree) EachKept(f func(path []proto.Name, domain proto.Digest)) {
-	t.each(func(r *Resource) {
-		if r.persist != nil {
-			f(r.Path(), r.persist.domain)
-		}
+	t.some(func(r *Resource) bool { return r.persist != nil }, func(r *Resource) {
+		f(r.Path(), r.persist.domain)
 	})
 }
 

@@ -104,10 +104,16 @@ func (t *Tree) sub(parent *Resource, name *proto.Name) *Resource {
 	if r := t.below[key]; r != nil {
 		return r
 	}
+	return t.add(key)
+}
+
+// add makes a sub-resource that is not there; nil when the tree would grow too deep.
+func (t *Tree) add(key child) *Resource {
+	parent := key.parent
 	if parent.depth+1 >= MaxDepth {
 		return nil
 	}
-	r := &Resource{tree: t, Parent: parent, name: name.Clone(), depth: parent.depth + 1}
+	r := &Resource{tree: t, Parent: parent, name: key.name.Clone(), depth: parent.depth + 1}
 	t.fresh(r)
 	if t.below == nil {
 		t.below = make(map[child]*Resource)
@@ -294,7 +300,7 @@ func (t *Tree) Cancel(l *Lock, flags dlm.Flags) dlm.Status {
 // Drop takes away the locks of owners that died: rule 2 of design §8, then what
 // their going allows. Locks stand in any order. why is what an owner's death is as the cause.
 func (t *Tree) Drop(locks []*Lock, why func(owner proto.ProcID) proto.Cause) {
-	touched := make(map[*Resource]bool, len(locks))
+	touched := make(map[*Resource]bool)
 	for _, l := range locks {
 		r := l.Res
 		if mode.Writer(l.Granted) {
@@ -303,12 +309,7 @@ func (t *Tree) Drop(locks []*Lock, why func(owner proto.ProcID) proto.Cause) {
 		r.leave(l)
 		touched[r] = true
 	}
-	// The order of scans must not depend on a map's.
-	t.each(func(r *Resource) {
-		if touched[r] {
-			r.scan()
-		}
-	})
+	t.some(func(r *Resource) bool { return touched[r] }, (*Resource).scan)
 }
 
 // Settle does what a granted conversion or a cancelled one allows and requires:
