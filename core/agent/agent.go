@@ -108,11 +108,7 @@ func New(w World, view uint64, live, dead []proto.ProcID, past *Lasting) *Agent 
 	}
 	a.dir.init()
 	a.reports.clear()
-	for _, e := range past.Directory {
-		if e.Master != 0 {
-			a.dir.settle(e.Tree, e.Master, e.Assign, false)
-		}
-	}
+	a.dir.fill(past.Directory)
 	for p := range a.dir.numbers {
 		if !a.live[p] {
 			a.dir.died(p)

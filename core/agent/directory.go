@@ -155,6 +155,32 @@ func (y *directory) settle(d proto.Digest, master proto.ProcID, assign uint64, h
 	*s = settled{d, assign, n, held}
 }
 
+// fill settles many trees: those of a part one after the other, so that what is needed for
+// one is close to what was needed for the last.
+func (y *directory) fill(entries []Entry) {
+	var first [partCount + 1]int // in order, of each part
+	for i := range entries {
+		first[int(entries[i].Tree[0])+1]++
+	}
+	for i := range y.parts {
+		if n := first[i+1]; n > 0 && y.parts[i].used == 0 {
+			y.parts[i].resize(max(16, n*5/4+1))
+		}
+		first[i+1] += first[i]
+	}
+	order, next := make([]uint32, len(entries)), first
+	for i := range entries {
+		k := &next[entries[i].Tree[0]]
+		order[*k] = uint32(i)
+		*k++
+	}
+	for _, i := range order {
+		if e := &entries[i]; e.Master != 0 {
+			y.settle(e.Tree, e.Master, e.Assign, false)
+		}
+	}
+}
+
 func (y *directory) leaves(number uint32) {
 	l := &y.masters[number]
 	if l.dead {

@@ -62,6 +62,9 @@ func Load(mem Memory) (*Directory, error) {
 	}
 	d.used = entries.count(mem.Chunks())
 	inUse := make([]bool, d.used)
+	for i := range d.places {
+		d.places[i].Grow(d.used / len(d.places)) // most cells are in use
+	}
 	entries.each(mem, func(i int, c cell, body []byte) bool {
 		e := decodeEntry(body)
 		k, twice := d.find(&e.Tree)
@@ -94,7 +97,11 @@ func (d *Directory) at(i int) Entry { return decodeEntry(d.cell(i).read()) }
 
 // Entries are all entries, in no order.
 func (d *Directory) Entries() []Entry {
-	var out []Entry
+	n := 0
+	for i := range d.places {
+		n += d.places[i].Len()
+	}
+	out := make([]Entry, 0, n)
 	entries.each(d.mem, func(_ int, _ cell, body []byte) bool {
 		out = append(out, decodeEntry(body))
 		return true

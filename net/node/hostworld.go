@@ -141,7 +141,11 @@ func (w *hostWorld) Here(p proto.ProcID) bool {
 func (w *hostWorld) Past(believe bool) *agent.Lasting {
 	past := &agent.Lasting{}
 	w.kept.Fill(past)
-	for _, e := range w.dir.Entries() {
+	all := w.dir.Entries()
+	if believe {
+		past.Directory = make([]agent.Entry, 0, len(all))
+	}
+	for _, e := range all {
 		if believe {
 			past.Directory = append(past.Directory, agent.Entry(e))
 		} else {
