@@ -186,6 +186,7 @@ $(B)/bench/rivals-client: tests/bench/rivals/client/client.c $(HEADERS) $(B)/lib
 
 race:
 	$(GO) test -race . ./core/... ./net/... ./cmd/... $(GO_TESTS)
+	$(GO) test -race -count=1 ./tests/sim -args -schedules 300 -hostschedules 300 -containerschedules 40
 
 asan:
 	$(MAKE) B=$(B)/asan CFLAGS="-g -O1 -fsanitize=address -fno-omit-frame-pointer" \
