@@ -76,6 +76,7 @@ struct godlm_lock_info {
 };
 
 /* boot.c */
+int64_t godlm_boottime(void); /* CLOCK_BOOTTIME in nanoseconds */
 int godlm_boot(void);        /* start the runtime; 0, or -1 in a forked child */
 int godlm_ready(void);       /* the runtime is up, and this is its process */
 int godlm_forked(void);      /* in a child of a process that used the library */

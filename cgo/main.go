@@ -135,6 +135,7 @@ func godlmgo_open() (st C.int32_t) {
 		Yield:     func() { C.godlm_yield() },
 		Callers:   callers{},
 		Lent:      table,
+		Boottime:  func() int64 { return int64(C.godlm_boottime()) },
 		Leave:     leaveTime * 4 / 5,
 		Log:       logger(),
 	})

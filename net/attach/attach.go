@@ -63,6 +63,9 @@ func (s *Settings) Configure(cfg *node.Config) (err error) {
 	if cfg.Cluster, err = node.ClusterFrom(s.env); err != nil {
 		return config.Blame(s.getenv, err)
 	}
+	if cfg.Cluster != nil {
+		cfg.Cluster.Boottime = cfg.Boottime
+	}
 	return nil
 }
 

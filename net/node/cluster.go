@@ -30,7 +30,7 @@ type Cluster struct {
 	// Probe is the interval of gossip's probes; 0: 1 s.
 	Probe time.Duration
 
-	// Boottime reads CLOCK_BOOTTIME; tests have others.
+	// Boottime reads CLOCK_BOOTTIME; nil: by a system call. Tests have other clocks.
 	Boottime func() int64 `json:"-"`
 }
 

@@ -80,6 +80,8 @@ type Config struct {
 	// Cluster: this host is one of several; nil: it is alone, and nothing is opened to
 	// any network.
 	Cluster *Cluster
+	// Boottime, if set, reads CLOCK_BOOTTIME for a cluster with less effort than a system call.
+	Boottime func() int64
 	// Context, if set, bounds how long Open waits; otherwise that is joinTimeout.
 	Context context.Context
 	// Leave bounds how long Close waits for other hosts to take over; 0: it does not.

@@ -21,7 +21,10 @@ const hostName = "host"
 //	epoch of the directory
 //	since which start of the machine, 16 bytes: what is mapped here and in the files of
 //	processes need not have reached a disk when that ended
-type HostFile struct{ *Mapping }
+type HostFile struct {
+	*Mapping
+	words []byte // the numbers, which are read with each message
+}
 
 // OpenHost maps the file, and makes it if there is none.
 func (d *Dir) OpenHost(hook func(addr uintptr, n int)) (*HostFile, error) {
@@ -37,7 +40,7 @@ func (d *Dir) OpenHost(hook func(addr uintptr, n int)) (*HostFile, error) {
 	if err != nil {
 		return nil, errors.Join(err, closeFD(fd))
 	}
-	return &HostFile{m}, nil
+	return &HostFile{m, m.Chunk(0)}, nil
 }
 
 // FD is the file's descriptor, for a forked child to close.
@@ -51,7 +54,7 @@ func (f *HostFile) Release() error { return closeFD(f.fd) }
 func (f *HostFile) Close() error { return errors.Join(f.Unmap(), closeFD(f.fd)) }
 
 func (f *HostFile) word(i int) *atomic.Uint64 {
-	return (*atomic.Uint64)(unsafe.Pointer(&f.Chunk(0)[8*i]))
+	return (*atomic.Uint64)(unsafe.Pointer(&f.words[8*i]))
 }
 
 // Birth is the host's latest birth.
@@ -106,7 +109,7 @@ func (f *HostFile) Extend(until int64) {
 // Since notes since which start of the machine the file is used, and reports whether it was
 // used before that.
 func (f *HostFile) Since(boot [16]byte) (before bool) {
-	b := f.Chunk(0)[bootOffset : bootOffset+len(boot)]
+	b := f.words[bootOffset : bootOffset+len(boot)]
 	before = !bytes.Equal(b, boot[:]) && f.Birth() != 0
 	copy(b, boot[:])
 	return before
