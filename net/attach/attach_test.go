@@ -81,6 +81,21 @@ func TestConfigure(t *testing.T) {
 	}
 }
 
+// Who has a clock that costs less has the lease looked at by it.
+func TestClock(t *testing.T) {
+	s, err := Read(from(t, "", "GODLM_VOTERS", "a=127.0.0.1", "GODLM_HOST", "a", "GODLM_BIND", "127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := node.Config{Boottime: func() int64 { return 7 }}
+	if err := s.Configure(&cfg); err != nil || cfg.Cluster == nil {
+		t.Fatalf("%+v, %v", cfg.Cluster, err)
+	}
+	if cfg.Cluster.Boottime == nil || cfg.Cluster.Boottime() != 7 {
+		t.Error("it reads another clock")
+	}
+}
+
 // A wrong setting is told with its place: the file's line, or the variable.
 func TestBlame(t *testing.T) {
 	for _, c := range []struct{ file, name, value, says string }{
