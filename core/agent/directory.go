@@ -168,14 +168,14 @@ func (y *directory) fill(entries []Entry) {
 		}
 		first[i+1] += first[i]
 	}
-	order, next := make([]uint32, len(entries)), first
+	order, next := make([]Entry, len(entries)), first
 	for i := range entries {
 		k := &next[entries[i].Tree[0]]
-		order[*k] = uint32(i)
+		order[*k] = entries[i]
 		*k++
 	}
-	for _, i := range order {
-		if e := &entries[i]; e.Master != 0 {
+	for i := range order {
+		if e := &order[i]; e.Master != 0 {
 			y.settle(e.Tree, e.Master, e.Assign, false)
 		}
 	}

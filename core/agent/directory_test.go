@@ -21,6 +21,15 @@ func TestDirectoryIsAMap(t *testing.T) {
 			binary.BigEndian.PutUint64(d[1:], uint64(r.IntN(8))<<61|uint64(r.IntN(64)))
 			return d
 		}
+		var left []Entry
+		for range r.IntN(200) {
+			e := Entry{some(), proto.ProcID(r.IntN(6)), r.Uint64()}
+			left = append(left, e)
+			if e.Master != 0 {
+				want[e.Tree] = tree{digest: e.Tree, master: e.Master, assign: e.Assign}
+			}
+		}
+		y.fill(left)
 		for step := range 5000 {
 			d := some()
 			switch r.IntN(6) {
