@@ -82,7 +82,7 @@ func TestContainerSchedules(t *testing.T) {
 // otherwise is what these schedules do not count: what TestHostSchedules does, and what
 // programs with containers count for themselves.
 var otherwise = append(slices.Clone(seldom), tokens, notices, invalidations, deadWriters, readInvalid, grantAfterUnlock,
-	cancels, expiries, detaches, deadlocks, collections, validations, doubts, imagesWithout, keptValid)
+	cancels, expiries, detaches, deadlocks, collections, validations, doubts, imagesWithout, keptValid, directs)
 
 // TestContainerReplay: a seed is a schedule, every time.
 func TestContainerReplay(t *testing.T) {
