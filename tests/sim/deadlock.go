@@ -84,9 +84,10 @@ func (s *sim) ring(calm bool) bool {
 }
 
 // search lets time pass, with nothing else going on, until everybody who waits
-// has searched several times.
+// has searched many times: of little patience, and with many who wait, most searches are given up
+// for the next one.
 func (s *sim) search() {
-	until := s.clock + 80*s.plan.patience
+	until := s.clock + 400*s.plan.patience
 	for {
 		next := int64(0)
 		for _, n := range s.nodes {
