@@ -21,8 +21,9 @@ type cluster struct {
 	queue  []func()
 	dir    map[proto.Digest]agent.Entry
 
-	doubt    func() // called by Doubt
-	disagree bool   // Agree waits
+	lose     func(m *proto.Msg) bool // of the agent's messages; nil: none
+	doubt    func()                  // called by Doubt
+	disagree bool                    // Agree waits
 	agreed   []func()
 }
 
@@ -115,6 +116,9 @@ func (m *member) Peer(p proto.ProcID) error          { m.peers = append(m.peers,
 
 // agentWorld methods.
 func (c *cluster) send(to proto.ProcID, n *proto.Msg) {
+	if c.lose != nil && c.lose(n) {
+		return
+	}
 	c.queue = append(c.queue, func() {
 		if d := c.procs[to]; !d.dead {
 			d.p.FromAgent(n)

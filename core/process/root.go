@@ -179,6 +179,11 @@ func (r *root) find(kind lookupKind) {
 }
 
 func (r *root) sendLookup() {
+	if r.where == installing && r.tree != nil {
+		// An agent that is new, and knows who is master from its directory only, would take the
+		// question for the word that the tree is not here.
+		r.sendInstalled()
+	}
 	m := r.shard.compose(proto.KLookup)
 	m.Root, m.Assign = r.key, r.givenUp
 	if r.asked == lookupOnly {

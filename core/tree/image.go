@@ -50,8 +50,12 @@ func (t *Tree) Image() *proto.Image {
 	return im
 }
 
-// Renew puts the tree, which stays here, under a newer assignment.
-func (t *Tree) Renew(assign uint64) { t.Assign = assign }
+// Renew puts the tree, which stays here, under a newer assignment. Its owners repeat to that
+// what has not been answered.
+func (t *Tree) Renew(assign uint64) {
+	t.Assign = assign
+	t.EachLock(func(l *Lock) { l.Heard = false })
+}
 
 // Owners visits who has locks or requests in the tree, each once, in an order that
 // does not depend on a map's.
