@@ -310,7 +310,7 @@ static int lock_lent(const struct space *s, const uchar_t *resnam, ushort_t resn
 		.plain = s->plain, .timeout = timeout, .notprm = (uint64_t)(uintptr_t)notprm, .hint = (uint64_t)(uintptr_t)hint,
 		.blkrtn = (uint64_t)(uintptr_t)blkrtn, .valb = (uint64_t)(uintptr_t)valb_p,
 	};
-	struct godlm_lent_answer a;
+	struct godlm_lent_answer a = {.status = DLM_UNEXPERR};
 	int done;
 
 	godlm_enter();
@@ -335,7 +335,7 @@ static int convert_lent(uint64_t id, dlm_lkmode_t rqmode, dlm_valb_t *valb_p, dl
 		.lock = id, .mode = rqmode, .flags = flags, .timeout = timeout, .notprm = (uint64_t)(uintptr_t)notprm,
 		.hint = (uint64_t)(uintptr_t)hint, .blkrtn = (uint64_t)(uintptr_t)blkrtn, .valb = (uint64_t)(uintptr_t)valb_p,
 	};
-	struct godlm_lent_answer a;
+	struct godlm_lent_answer a = {.status = DLM_UNEXPERR};
 	uint8_t value[32];
 	int done;
 

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -203,12 +204,12 @@ func (k *kept) add(b []byte) {
 }
 
 func (k *kept) drop(n int) {
-	if k.at += n; k.at < len(k.buf) {
-		return
-	}
-	k.buf, k.at = k.buf[:0], 0
-	if cap(k.buf) > keepOut {
-		k.buf = nil
+	k.at += n
+	switch {
+	case cap(k.buf) > keepOut && k.len() < cap(k.buf)/4: // what a burst has left behind
+		k.buf, k.at = bytes.Clone(k.bytes()), 0
+	case k.len() == 0:
+		k.buf, k.at = k.buf[:0], 0
 	}
 }
 
